@@ -1,0 +1,66 @@
+"""`heliograph models`: what can be served here, and getting it ready."""
+
+from __future__ import annotations
+
+import json
+
+import click
+import msgspec
+
+from heliograph.app import home_folder
+from heliograph.core.errors import HeliographError
+from heliograph.registry.catalog import BUILTIN, find_packages
+from heliograph.registry.sources import locate
+from heliograph.registry.values import ModelPackage
+
+
+@click.group(invoke_without_command=True)
+@click.option("--home", help="Data folder.  [default: $HELIOGRAPH_HOME or ~/.heliograph]")
+@click.option("--json", "as_json", is_flag=True, help="Every field, as JSON.")
+@click.pass_context
+def models(context: click.Context, home: str | None, *, as_json: bool) -> None:
+    """List the models that can be served here."""
+    folder = home_folder(home)
+    packages = find_packages([BUILTIN, folder / "models"])
+    context.obj = (folder, packages)
+    if context.invoked_subcommand:
+        return
+    if as_json:
+        cards = [msgspec.to_builtins(one, enc_hook=str) for one in packages.values()]
+        click.echo(json.dumps(cards, indent=2))
+        return
+    _print(list(packages.values()))
+
+
+@models.command()
+@click.argument("names", nargs=-1)
+@click.pass_obj
+def prepare(found: tuple[object, dict[str, ModelPackage]], names: tuple[str, ...]) -> None:
+    """Check and convert the files of NAMES (default: all), so that a start is quick."""
+    folder, packages = home_folder(str(found[0])), found[1]
+    wanted = names or tuple(name for name, one in packages.items() if one.weights)
+    failed = False
+    with click.progressbar(wanted, label="preparing models", item_show_func=str) as bar:
+        for name in bar:
+            try:
+                locate(packages[name], folder / "cache")
+            except HeliographError as error:
+                failed = True
+                click.echo(f"\n{name}: [{error.code}] {error.detail}", err=True)
+    if failed:
+        raise SystemExit(1)
+
+
+def _print(packages: list[ModelPackage]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - slow to import
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, header_style="bold")
+    for name in ("name", "task", "default", "engine", "licence", "accuracy (published)"):
+        table.add_column(name, overflow="fold")
+    for one in packages:
+        figures = "; ".join(f"{m.name} {m.value:g} on {m.data}" for m in one.metrics)
+        table.add_row(
+            one.name, one.task, "yes" if one.default else "", one.engine, one.licence, figures
+        )
+    Console().print(table)

@@ -1,0 +1,80 @@
+"""The values that travel with one inference call: Timings, Caller, Usage.
+
+The stopwatch rides with the call: the reply, the `Server-Timing` header, the log line and the
+histograms all read the same `Timings`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+STEPS = ("queue", "decode", "batch", "run", "finish")
+"""The timed steps of a call, in order (see `serving/path.py`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling, as the Gate found out."""
+
+    name: str
+
+
+@dataclass(slots=True)
+class Timings:
+    """Milliseconds of each step of one call; written by the step that ends, read by everyone.
+
+    Attributes:
+        ms: finished steps, by name from `STEPS`; a step that was never reached is absent.
+    """
+
+    ms: dict[str, float] = field(default_factory=dict[str, float])
+    began: float = field(default_factory=time.perf_counter)
+    _mark: float = field(default_factory=time.perf_counter)
+
+    def lap(self, step: str) -> None:
+        """End `step` now: it lasted since the previous lap."""
+        now = time.perf_counter()
+        self.ms[step] = (now - self._mark) * 1000.0
+        self._mark = now
+
+    def split(self, step: str, ms: float) -> None:
+        """Book `ms` of the time since the previous lap on `step`; the rest goes to the next lap."""
+        self.ms[step] = ms
+        self._mark += ms / 1000.0
+
+    def total_ms(self) -> float:
+        """Milliseconds since the call was admitted."""
+        return (time.perf_counter() - self.began) * 1000.0
+
+    def rounded(self) -> dict[str, float]:
+        """The steps and their `total`, rounded to a microsecond, for replies and logs."""
+        out = {step: round(ms, 3) for step, ms in self.ms.items()}
+        out["total"] = round(sum(self.ms.values()), 3)
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one admitted call used: made exactly once per ticket, success or failure.
+
+    Attributes:
+        id: the call's id.
+        caller: who called.
+        model: the model's name; `version` its version.
+        outcome: `ok` or an error code from `core.errors.Code`.
+        bytes_in: size of the picture's file in bytes.
+        pixels: width x height of the upright picture; 0 if it was never decoded.
+        batch: how many pictures ran together.
+        timings: milliseconds by step.
+    """
+
+    id: str
+    caller: str
+    model: str
+    version: str
+    outcome: str
+    bytes_in: int
+    pixels: int
+    batch: int
+    timings: dict[str, float]

@@ -1,0 +1,138 @@
+"""Pictures in, answers out: `/api/v1/models/{name}/predict`, `/api/v1/detect`, `/api/v1/process`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from heliograph.core.errors import Code, HeliographError
+from heliograph.edge.http.bodies import File, pictures
+from heliograph.edge.http.errors import describe
+from heliograph.edge.http.query import read_head
+from heliograph.edge.http.services import Services
+from heliograph.serving.admit import out_of_time
+from heliograph.serving.values import Answer, Entry, Head
+from heliograph.vision.tasks.base import Task
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def by_model(services: Services) -> Handler:
+    """`POST /api/v1/models/{name}/predict`."""
+
+    async def predict(request: Request) -> Response:
+        return await _predict(services, request, read_head(request, model=request.path_params["name"]))
+
+    return predict
+
+
+def by_task(services: Services, task: Task) -> Handler:
+    """`POST /api/v1/classify` and its sisters: the default model of a task."""
+
+    async def predict(request: Request) -> Response:
+        return await _predict(services, request, read_head(request, task=task.name))
+
+    return predict
+
+
+async def _predict(services: Services, request: Request, head: Head) -> Response:
+    """One request: admission, body, answer."""
+    entry = services.path.enter(head)
+    body = await _body(request)
+    files, several = pictures(request.headers.get("content-type", ""), body, services.most_files)
+    if not several:
+        return _reply(await _answer(services, entry, files[0]))
+    if entry.pictured:
+        raise HeliographError(
+            Code.VALIDATION,
+            f"A picture as answer needs one picture as question; {len(files)} came. Ask for JSON.",
+        )
+    results = await asyncio.gather(
+        *(_answer(services, entry, one) for one in files), return_exceptions=True
+    )
+    items = [_item(one, file) for one, file in zip(results, files, strict=True)]
+    return _json({"results": items})
+
+
+async def _body(request: Request) -> bytes:
+    chunks: list[bytes] = []
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise HeliographError(Code.REQUEST_TIMEOUT, "The caller has gone.")
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _answer(services: Services, entry: Entry, file: File) -> Answer:
+    """Queue one picture and wait for its answer until the deadline.
+
+    A call that runs over keeps its seat until its thread is done with it: the caller is told at
+    once, but the house does not pretend to have room that it has not.
+    """
+    future = asyncio.wrap_future(services.path.submit(entry, file.data))
+    done, _ = await asyncio.wait({future}, timeout=max(0.0, entry.left()))
+    if not done:
+        future.add_done_callback(_forget)
+        raise out_of_time()
+    return future.result()
+
+
+def _forget(future: asyncio.Future[Answer]) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+def _item(outcome: Answer | BaseException, file: File) -> dict[str, Any]:
+    if isinstance(outcome, Answer):
+        return {"file": file.name} | body_of(outcome)
+    if not isinstance(outcome, HeliographError):
+        error = HeliographError(Code.INTERNAL, "An error of ours; it is in the log.")
+        error.__cause__ = outcome
+        outcome = error
+    return {"file": file.name, "error": msgspec.to_builtins(describe(outcome))}
+
+
+def body_of(answer: Answer) -> dict[str, Any]:
+    """The JSON form of an answer (the contract's `prediction`)."""
+    return {
+        "id": answer.id,
+        "model": answer.model,
+        "version": answer.version,
+        "task": answer.task,
+        "image": {"width": answer.size.width, "height": answer.size.height},
+        "predictions": answer.result.predictions(),
+        "timings_ms": answer.timings.rounded(),
+    }
+
+
+def _reply(answer: Answer) -> Response:
+    timing = ", ".join(
+        f"{step};dur={ms:.3f}" for step, ms in answer.timings.rounded().items()
+    ).encode()
+    extra = [(b"server-timing", timing), (b"x-request-id", answer.id.encode())]
+    if answer.drawn is None:
+        return _json(body_of(answer), extra)
+    extra.append((b"x-model", f"{answer.model}@{answer.version}".encode()))
+    return _raw(answer.drawn.data, answer.drawn.media_type, extra)
+
+
+def _json(body: Any, extra: list[tuple[bytes, bytes]] | None = None) -> Response:
+    return _raw(msgspec.json.encode(body), "application/json", extra or [])
+
+
+def _raw(body: bytes, media_type: str, extra: list[tuple[bytes, bytes]]) -> Response:
+    reply = Response(body)
+    reply.raw_headers = [
+        (b"content-type", media_type.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-content-type-options", b"nosniff"),
+        *extra,
+    ]
+    return reply

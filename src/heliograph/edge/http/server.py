@@ -1,0 +1,139 @@
+"""Running the HTTP server: one process or several that share a port; a stop that cuts nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from heliograph.edge.http.wire import Wire, WireLimits, protocol
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_LONGEST_STOP = 30
+_HOPELESS_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What a worker process serves.
+
+    Attributes:
+        app: the ASGI application.
+        begin: called once the loop runs: begin loading models.
+        drain: called when a stop begins: readiness says no from then on.
+        close: called when everything has been answered.
+        wire: limits of a connection.
+        grace: seconds between `drain` and closing the port, in which load balancers see it.
+    """
+
+    app: ASGIApp
+    begin: Callable[[], None]
+    drain: Callable[[], None]
+    close: Callable[[], None]
+    wire: WireLimits
+    grace: float
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, serving: Serving) -> None:
+        super().__init__(config)
+        self._serving = serving
+        self._stopping = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        self._serving.begin()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """First signal: say not ready, stop keeping connections, then close; second: now."""
+        if self._stopping:
+            if sig == signal.SIGINT:
+                self.force_exit = True
+            return
+        self._stopping = True
+        self._serving.drain()
+        Wire.draining = True
+        self._loop.call_soon_threadsafe(
+            self._loop.call_later, self._serving.grace, setattr, self, "should_exit", True
+        )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind the port; 0 picks a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((host, port))
+    sock.listen(1024)
+    sock.set_inheritable(True)
+    return sock
+
+
+def serve(serving: Serving, sock: socket.socket) -> None:
+    """Serve on a bound socket until a stop signal; returns when all calls are answered."""
+    config = uvicorn.Config(
+        serving.app,
+        http=protocol(serving.wire),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=_LONGEST_STOP,
+        loop="auto",
+    )
+    _Server(config, serving).run(sockets=[sock])
+    serving.close()
+
+
+def supervise(work: Callable[..., None], args: tuple[Any, ...], workers: int) -> int:
+    """Keep `workers` processes running `work(*args)`; returns the exit code.
+
+    A worker that dies is replaced; if ten die within thirty seconds the whole server stops with
+    code 1, since something is wrong that restarting does not mend.
+    """
+    context = multiprocessing.get_context("spawn")
+    stop = threading.Event()
+    for sig in _STOP_SIGNALS:
+        signal.signal(sig, lambda *_: stop.set())
+    with tempfile.TemporaryDirectory(prefix="heliograph-metrics-") as folder:
+        # Each worker counts in its own files; prometheus_client adds them up.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+
+        def start() -> BaseProcess:
+            process = context.Process(target=work, args=args)
+            process.start()
+            return process
+
+        running = [start() for _ in range(workers)]
+        deaths: deque[float] = deque(maxlen=10)
+        while not stop.wait(0.2) and not _hopeless(deaths):
+            for at, process in enumerate(running):
+                if process.exitcode is not None:
+                    deaths.append(time.monotonic())
+                    running[at] = start()
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.join(_LONGEST_STOP + 5)
+    return 0 if stop.is_set() else 1
+
+
+def _hopeless(deaths: deque[float]) -> bool:
+    return len(deaths) == deaths.maxlen and deaths[-1] - deaths[0] < _HOPELESS_SECONDS

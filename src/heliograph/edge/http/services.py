@@ -1,0 +1,36 @@
+"""What the HTTP edge is given by the composition root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from heliograph.registry.catalog import Catalog
+from heliograph.serving.path import Path
+from heliograph.serving.values import Gate, Model
+from heliograph.telemetry.metrics import Metrics
+
+
+@dataclass(slots=True)
+class Services:
+    """The use cases behind the routes.
+
+    Attributes:
+        path: the inference path.
+        catalog: what is in service.
+        gate: who may call.
+        metrics: what `/metrics` renders.
+        most_files: most pictures in one multipart call.
+        hosts: accepted Host names besides loopback names and addresses; `*` for any.
+        draining: set once a graceful stop has begun.
+        openapi: the OpenAPI document, made on first demand.
+    """
+
+    path: Path
+    catalog: Catalog[Model]
+    gate: Gate
+    metrics: Metrics
+    most_files: int
+    hosts: frozenset[str]
+    draining: bool = False
+    openapi: dict[str, Any] = field(default_factory=dict[str, Any])

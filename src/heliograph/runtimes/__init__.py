@@ -1,0 +1,1 @@
+"""Engines that run model files behind one protocol, and the plans that say how."""

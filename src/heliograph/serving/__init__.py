@@ -1,0 +1,1 @@
+"""The inference path, one file per step; it knows Protocols, not products."""

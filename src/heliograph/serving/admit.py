@@ -1,0 +1,203 @@
+"""Admission: who calls, which model, is there room; a seat is a thing one holds.
+
+Two moments. `enter` happens when the head of a call is there: it refuses before a byte of the body
+is read. `seat` happens when the body is there, so that a slow sender holds no seat while it sends.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+
+import msgspec
+
+from heliograph.core.call import Timings, Usage
+from heliograph.core.errors import Code, HeliographError
+from heliograph.core.ids import new_id
+from heliograph.serving.values import Catalog, Entry, Gate, Head, Meter
+from heliograph.vision.decode import Limits
+from heliograph.vision.tasks.base import Options
+
+
+class Seats:
+    """A bounded number of places for calls in progress."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._taken = 0
+        self._lock = threading.Lock()
+
+    @property
+    def taken(self) -> int:
+        """How many seats are taken now."""
+        return self._taken
+
+    def look(self) -> None:
+        """Raise `overloaded` if no seat is free now; takes none."""
+        if self._taken >= self.count:
+            raise HeliographError(
+                Code.OVERLOADED,
+                f"All {self.count} seats of this server are taken. Try again in a second.",
+                retry_after=1.0,
+            )
+
+    def take(self) -> None:
+        """Take a seat or raise `overloaded`."""
+        with self._lock:
+            self.look()
+            self._taken += 1
+
+    def give_back(self) -> None:
+        """Free a seat."""
+        with self._lock:
+            self._taken -= 1
+
+
+class Ticket:
+    """An admitted call: it holds a seat and passes the meter exactly once, whatever happens.
+
+    Use it as `with ticket:` around the work; leaving the block gives the seat back and records the
+    usage, with the outcome `ok` or the code of the error that left the block.
+    """
+
+    def __init__(self, entry: Entry, body: bytes, seats: Seats, meter: Meter) -> None:
+        self.id = new_id("pred")
+        self.entry = entry
+        self.body = body
+        self.timings = Timings()
+        self.pixels = 0
+        self.batch = 0
+        self._seats = seats
+        self._meter = meter
+
+    def check(self) -> None:
+        """Stop here if the caller has gone or the deadline has passed.
+
+        Raises:
+            HeliographError: `request_timeout` (gone, nobody will read it) or `inference_timeout`.
+        """
+        if not self.entry.alive():
+            raise HeliographError(Code.REQUEST_TIMEOUT, "The caller has gone.")
+        if self.entry.left() <= 0:
+            raise out_of_time()
+
+    def __enter__(self) -> Ticket:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._seats.give_back()
+        outcome = "ok"
+        if error is not None:
+            outcome = str(error.code if isinstance(error, HeliographError) else Code.INTERNAL)
+        model = self.entry.model
+        self._meter.record(
+            Usage(
+                self.id,
+                self.entry.caller.name,
+                model.name,
+                model.version,
+                outcome,
+                len(self.body),
+                self.pixels,
+                self.batch,
+                self.timings.rounded(),
+            )
+        )
+
+
+def out_of_time() -> HeliographError:
+    """The error of a call that ran past its deadline."""
+    return HeliographError(
+        Code.INFERENCE_TIMEOUT, "The call ran past its deadline. Try again when there is less load."
+    )
+
+
+class Desk:
+    """Lets calls in.
+
+    Args:
+        gate: who may call.
+        catalog: which models there are.
+        meter: takes one usage per ticket.
+        seats: how many calls may be in progress.
+        deadline: seconds a call may take from its head to its answer.
+        limits: what a picture may cost.
+    """
+
+    def __init__(  # noqa: PLR0913 - the composition root names each by keyword
+        self,
+        *,
+        gate: Gate,
+        catalog: Catalog,
+        meter: Meter,
+        seats: Seats,
+        deadline: float,
+        limits: Limits,
+    ) -> None:
+        self.gate = gate
+        self.catalog = catalog
+        self.seats = seats
+        self.limits = limits
+        self._meter = meter
+        self._deadline = deadline
+
+    def enter(self, head: Head) -> Entry:
+        """Decide on a call before its body is read.
+
+        Raises:
+            HeliographError: `unauthenticated`, `forbidden`, `not_found`, `model_unavailable`,
+                `unknown_field`, `validation` or `overloaded`.
+        """
+        caller = self.gate.check(head.credentials)
+        model = (
+            self.catalog.find(head.model, head.version)
+            if head.model
+            else self.catalog.default(head.task)
+        )
+        options = parse_options(model.task.options, head.options)
+        self.seats.look()
+        deadline = time.perf_counter() + self._deadline
+        return Entry(caller, model, options, head.form, head.alive, deadline)
+
+    def seat(self, entry: Entry, body: bytes) -> Ticket:
+        """Take a seat for a call whose body is there.
+
+        Raises:
+            HeliographError: `empty_file`, `too_large` or `overloaded`.
+        """
+        if not body:
+            raise HeliographError(Code.EMPTY_FILE, "The picture is empty: 0 bytes were sent.")
+        if len(body) > self.limits.bytes:
+            raise HeliographError(
+                Code.TOO_LARGE,
+                f"The picture is {len(body)} bytes; at most {self.limits.bytes} are taken.",
+            )
+        self.seats.take()
+        return Ticket(entry, body, self.seats, self._meter)
+
+
+def parse_options(kind: type[Options], given: object) -> Options:
+    """Read a task's options from text values.
+
+    Raises:
+        HeliographError: `unknown_field` for a name the task does not have, `validation` for a value
+            out of range.
+    """
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _explain(kind, str(error)) from error
+
+
+def _explain(kind: type[Options], message: str) -> HeliographError:
+    # msgspec's messages name the field and the bound of our own declaration: ours to show.
+    known = ", ".join(kind.__struct_fields__) or "none"
+    if "unknown field" in message:
+        name = message.split("`")[1]
+        return HeliographError(
+            Code.UNKNOWN_FIELD, f"This task has no option {name[:60]!r}. Its options: {known}."
+        )
+    return HeliographError(Code.VALIDATION, f"{message}. This task's options: {known}.")

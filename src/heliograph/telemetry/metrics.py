@@ -1,0 +1,98 @@
+"""Prometheus metrics of calls; the same numbers as the reply, the log and the usage row.
+
+With several workers, prometheus_client's multiprocess mode keeps the values in files of a folder
+named by `PROMETHEUS_MULTIPROC_DIR`, which the supervisor sets before this module loads.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from heliograph.core.call import STEPS, Usage
+
+_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+MEDIA_TYPE = CONTENT_TYPE_LATEST
+
+
+class Metrics:
+    """The metrics of one server process; also the Meter that feeds them."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.calls = Counter(
+            "heliograph_calls",
+            "Admitted calls by model and outcome (ok or an error code).",
+            ("model", "version", "outcome"),
+            registry=self.registry,
+        )
+        self.refused = Counter(
+            "heliograph_refused",
+            "Requests refused before admission, by error code.",
+            ("code",),
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "heliograph_step_seconds",
+            "Seconds spent in each step of a call.",
+            ("model", "step"),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.batch = Histogram(
+            "heliograph_batch_size",
+            "Pictures that ran together.",
+            ("model",),
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=self.registry,
+        )
+        self.pixels = Counter(
+            "heliograph_pixels", "Pixels of decoded pictures.", ("model",), registry=self.registry
+        )
+        self.bytes = Counter(
+            "heliograph_bytes_in", "Bytes of pictures.", ("model",), registry=self.registry
+        )
+        self.seats = Gauge(
+            "heliograph_seats_taken",
+            "Calls in progress.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self._steps: dict[tuple[str, str], Histogram] = {}
+
+    def record(self, usage: Usage) -> None:
+        """Take one usage row (see `serving.values.Meter`)."""
+        model = usage.model
+        self.calls.labels(model, usage.version, usage.outcome).inc()
+        self.bytes.labels(model).inc(usage.bytes_in)
+        self.pixels.labels(model).inc(usage.pixels)
+        if usage.batch:
+            self.batch.labels(model).observe(usage.batch)
+        for step in STEPS:
+            ms = usage.timings.get(step)
+            if ms is not None:
+                self._step(model, step).observe(ms / 1000.0)
+
+    def _step(self, model: str, step: str) -> Histogram:
+        found = self._steps.get((model, step))
+        if found is None:
+            found = self._steps[model, step] = self.seconds.labels(model, step)
+        return found
+
+    def render(self) -> bytes:
+        """The text exposition of all workers' metrics."""
+        if _MULTIPROCESS in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)
+            return generate_latest(registry)
+        return generate_latest(self.registry)

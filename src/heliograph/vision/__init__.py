@@ -1,0 +1,1 @@
+"""Pure functions and values on pictures: headers, decoding, geometry, tasks, drawing."""

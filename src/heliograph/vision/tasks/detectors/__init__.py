@@ -1,0 +1,1 @@
+"""The decoders of detection, one file per family of models."""
