@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from heliograph.accounts.key import KeyGate, OpenGate, admin_key
 from heliograph.core import settings as core_settings
@@ -24,11 +26,14 @@ from heliograph.registry.sources import locate
 from heliograph.registry.values import ModelPackage
 from heliograph.runtimes.base import Plan
 from heliograph.runtimes.engines import open_runner
+from heliograph.runtimes.tune import Trial, default_plan, read_plan, tune, write_plan
 from heliograph.serving.admit import Desk, Seats
 from heliograph.serving.batch import Lane
 from heliograph.serving.path import Path as ServingPath
 from heliograph.serving.values import Gate, Meter, Model, NullMeter
 from heliograph.vision.decode import Limits
+from heliograph.vision.picture import Picture, Size
+from heliograph.vision.prepare import InputSpec, prepare
 from heliograph.vision.tasks import TASKS
 
 log = logging.getLogger("heliograph")
@@ -169,7 +174,10 @@ class App:
 
 
 def build(
-    settings: Settings, *, gate: Gate | None = None, meter: Meter | None = None,
+    settings: Settings,
+    *,
+    gate: Gate | None = None,
+    meter: Meter | None = None,
     only: Iterable[str] = (),
 ) -> App:
     """Wire an application; models are not loaded yet.
@@ -221,10 +229,17 @@ def load_model(package: ModelPackage, settings: Settings) -> Model:
     Raises:
         HeliographError: `model_unavailable` or `model_invalid`.
     """
-    cores = len(os.sched_getaffinity(0))
-    plan = Plan(package.engine, threads=1, instances=settings.serving.instances or cores)
-    runner = open_runner(locate(package, settings.home / "cache"), plan)
-    lane = Lane(runner, plan, name=package.name, feed=package.input.name)
+    path = locate(package, settings.home / "cache")
+    plan = read_plan(settings.home / "plans", package.digest) or default_plan(
+        package.engine, settings.serving.instances
+    )
+    wide = None
+    if plan.wide:
+        wide = open_runner(path, replace(plan, threads=plan.wide, instances=1))
+    lane = Lane(
+        open_runner(path, plan), plan, name=package.name, feed=package.input.name, wide=wide
+    )
+    _warm_up(lane, package.input)
     return Model(
         package.name,
         str(package.version),
@@ -237,23 +252,55 @@ def load_model(package: ModelPackage, settings: Settings) -> Model:
     )
 
 
+def tune_model(
+    package: ModelPackage, home: Path, *, seconds: float, told: Callable[[Trial], None]
+) -> Plan:
+    """Measure a package's plans on this machine and keep the best one under `home/plans`."""
+    example = {package.input.name: _example(package.input)[None]}
+    path = locate(package, home / "cache")
+    plan, trials = tune(path, package.engine, example, open_runner, seconds=seconds, told=told)
+    write_plan(home / "plans", package.digest, plan, trials)
+    return plan
+
+
+def _warm_up(lane: Lane, spec: InputSpec) -> None:
+    """Run once on every copy, so that the first caller does not pay for first allocations."""
+    if spec.width and spec.height:
+        for _ in range(lane.plan.instances):
+            lane.warm_up(_example(spec))
+
+
+def _example(spec: InputSpec) -> NDArray[np.generic]:
+    """The tensor of a grey picture."""
+    grey = np.full((spec.height, spec.width, 3), 127, np.uint8)
+    return prepare(Picture(grey, Size(spec.width, spec.height), ""), spec)[0]
+
+
 def serve(settings: Settings, sock: socket.socket) -> None:
     """Serve HTTP on a bound socket until a stop signal: one worker's whole life."""
     # The server's half of the imports: the command line does not pay for them.
-    from heliograph.edge.http.application import build as build_http  # noqa: PLC0415
-    from heliograph.edge.http.server import Serving  # noqa: PLC0415
-    from heliograph.edge.http.server import serve as serve_http  # noqa: PLC0415
-    from heliograph.edge.http.services import Services  # noqa: PLC0415
-    from heliograph.edge.http.wire import WireLimits  # noqa: PLC0415
-    from heliograph.telemetry import log as telemetry_log  # noqa: PLC0415
-    from heliograph.telemetry.metrics import Metrics  # noqa: PLC0415
+    from heliograph.edge.http.application import build as build_http
+    from heliograph.edge.http.server import Serving
+    from heliograph.edge.http.server import serve as serve_http
+    from heliograph.edge.http.services import Services
+    from heliograph.edge.http.wire import WireLimits
+    from heliograph.telemetry import log as telemetry_log
+    from heliograph.telemetry.meter import TelemetryMeter
+    from heliograph.telemetry.metrics import Metrics
 
     telemetry_log.setup(settings.log.style, settings.log.level)
     metrics = Metrics()
-    app = build(settings, meter=metrics)
-    hosts = frozenset(one.strip().lower() for one in settings.server.hosts.split(",") if one.strip())
+    app = build(settings, meter=TelemetryMeter(metrics))
+    hosts = frozenset(
+        one.strip().lower() for one in settings.server.hosts.split(",") if one.strip()
+    )
     services = Services(
-        app.path, app.catalog, app.gate, metrics, settings.serving.files, hosts | {socket.gethostname()}
+        app.path,
+        app.catalog,
+        app.gate,
+        metrics,
+        settings.serving.files,
+        hosts | {socket.gethostname()},
     )
     wire = WireLimits(
         head_seconds=settings.server.head_seconds,
@@ -268,7 +315,11 @@ def serve(settings: Settings, sock: socket.socket) -> None:
 
     serve_http(
         Serving(
-            build_http(services), app.catalog.load_in_background, drain, app.close, wire,
+            build_http(services),
+            app.catalog.load_in_background,
+            drain,
+            app.close,
+            wire,
             settings.server.grace,
         ),
         sock,

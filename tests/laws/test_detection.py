@@ -11,13 +11,9 @@ from numpy.typing import NDArray
 from heliograph.vision.geometry import Fit, Placement, place
 from heliograph.vision.nms import iou, nms
 from heliograph.vision.picture import Size
-from heliograph.vision.tasks.detection import (
-    DetectionOptions,
-    Truth,
-    average_precision,
-    restore,
-)
-from heliograph.vision.tasks.detectors import Ssd, YoloEnd2End, YoloV8
+from heliograph.vision.tasks.detection import DetectionOptions, Truth, average_precision, restore
+from heliograph.vision.tasks.detectors.tf import Ssd
+from heliograph.vision.tasks.detectors.yolo import YoloEnd2End, YoloV8
 
 FITS: list[Fit] = ["stretch", "contain", "crop"]
 SIDES = st.integers(1, 4000)
@@ -34,9 +30,7 @@ def placements(draw: st.DrawFn) -> Placement:
 
 
 @st.composite
-def scenes(
-    draw: st.DrawFn,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+def scenes(draw: st.DrawFn) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
     """Boxes on a coarse lattice, so that many overlap, touch or coincide."""
     many = draw(st.integers(0, 60))
     numbers = np.random.default_rng(draw(st.integers(0, 1 << 32)))
@@ -77,13 +71,11 @@ def test_what_stays_does_not_overlap_and_what_falls_does(
     scene: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]],
     threshold: float,
     limit: int,
-    aware: bool,  # noqa: FBT001
+    aware: bool,
 ) -> None:
     boxes, scores, ids = scene
     classes = ids if aware else np.zeros_like(ids)
-    kept = nms(
-        boxes, scores, ids if aware else None, iou_threshold=threshold, limit=limit
-    )
+    kept = nms(boxes, scores, ids if aware else None, iou_threshold=threshold, limit=limit)
     assert len(set(kept.tolist())) == len(kept) <= limit
     assert (np.diff(scores[kept]) <= 0).all()
     rivals = (iou(boxes, boxes) > threshold) & (classes[:, None] == classes[None, :])
@@ -91,9 +83,7 @@ def test_what_stays_does_not_overlap_and_what_falls_does(
     assert not among[~np.eye(len(kept), dtype=np.bool_)].any()
     if len(kept) < limit:
         fallen = np.setdiff1d(np.arange(len(boxes)), kept)
-        assert all(
-            (rivals[one, kept] & (scores[kept] >= scores[one])).any() for one in fallen
-        )
+        assert all((rivals[one, kept] & (scores[kept] >= scores[one])).any() for one in fallen)
 
 
 @given(placements(), st.integers(0, 1 << 32))
@@ -117,15 +107,11 @@ def test_an_ssd_answers_alike_from_scores_and_their_logits(
     placement: Placement, seed: int, least: float
 ) -> None:
     numbers = np.random.default_rng(seed)
-    scores = numbers.permutation(np.linspace(0.02, 0.98, ANCHORS * 3)).astype(
-        np.float32
-    )
+    scores = numbers.permutation(np.linspace(0.02, 0.98, ANCHORS * 3)).astype(np.float32)
     scores = scores.reshape(ANCHORS, 3)
     encodings = numbers.normal(0, 2, (ANCHORS, 4)).astype(np.float32)
     options = DetectionOptions(min_score=max(0.1, round(least, 1) + 0.003) % 1)
-    one = SMALL.decode(
-        {"encodings": encodings, "scores": scores}, placement, (), options
-    )
+    one = SMALL.decode({"encodings": encodings, "scores": scores}, placement, (), options)
     logits = np.log(scores / (1 - scores))
     raw = {"encodings": encodings, "scores": logits}
     other = Ssd(grids=(4, 2), activation="sigmoid").decode(raw, placement, (), options)

@@ -29,7 +29,7 @@ def gather(names: tuple[str, ...]) -> list[Path]:
             inside = (one for one in sorted(path.rglob("*")) if one.suffix.lower() in _ENDINGS)
             found.update(dict.fromkeys(one for one in inside if one.is_file()))
         else:
-            matches = sorted(glob.glob(name, recursive=True))
+            matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - absolute ones too
             if not matches:
                 raise click.UsageError(f"{name!r} is no file, folder or pattern that matches one.")
             found.update(dict.fromkeys(Path(one) for one in matches if Path(one).is_file()))

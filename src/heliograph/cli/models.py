@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 import msgspec
 
-from heliograph.app import home_folder
+from heliograph.app import home_folder, tune_model
 from heliograph.core.errors import HeliographError
 from heliograph.registry.catalog import BUILTIN, find_packages
 from heliograph.registry.sources import locate
 from heliograph.registry.values import ModelPackage
+from heliograph.runtimes.base import Plan
+from heliograph.runtimes.tune import Trial
 
 
 @click.group(invoke_without_command=True)
@@ -51,9 +54,39 @@ def prepare(found: tuple[object, dict[str, ModelPackage]], names: tuple[str, ...
         raise SystemExit(1)
 
 
+@models.command()
+@click.argument("names", nargs=-1)
+@click.option("--seconds", default=1.0, show_default=True, help="Time for each measurement.")
+@click.pass_obj
+def tune(
+    found: tuple[object, dict[str, ModelPackage]], names: tuple[str, ...], seconds: float
+) -> None:
+    """Measure how NAMES (default: all) run best on this machine, and keep the plans."""
+    home, packages = Path(str(found[0])), found[1]
+    for name in names or tuple(name for name, one in packages.items() if one.weights):
+        if name not in packages:
+            raise click.UsageError(f"There is no model {name!r}; there are {', '.join(packages)}.")
+        click.echo(click.style(name, bold=True))
+        plan = tune_model(packages[name], home, seconds=seconds, told=_trial)
+        click.echo(f"  -> {_plan(plan)}\n     {plan.reason}")
+
+
+def _trial(trial: Trial) -> None:
+    click.echo(
+        f"  {_plan(trial.plan):58} {trial.per_second:8.1f} pictures/s {trial.run_ms:8.1f} ms a run"
+    )
+
+
+def _plan(plan: Plan) -> str:
+    return (
+        f"{plan.engine}, {plan.instances} x {plan.threads} threads, batches of {plan.max_batch}"
+        + (f", alone on {plan.wide}" if plan.wide else "")
+    )
+
+
 def _print(packages: list[ModelPackage]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - slow to import
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
 
     table = Table(box=None, header_style="bold")
     for name in ("name", "task", "default", "engine", "licence", "accuracy (published)"):

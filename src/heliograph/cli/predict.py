@@ -15,7 +15,7 @@ from heliograph.accounts.key import OpenGate
 from heliograph.app import App, build, home_folder, read_settings
 from heliograph.cli.files import gather, read
 from heliograph.core.errors import HeliographError
-from heliograph.serving.values import Answer, Entry, Form, Head
+from heliograph.serving.values import Answer, Entry, Head
 
 _COLUMNS = ("file", "label", "score", "x", "y", "width", "height", "error")
 
@@ -27,15 +27,31 @@ _COLUMNS = ("file", "label", "score", "x", "y", "width", "height", "error")
 @click.option("--top-k", type=int, help="At most this many answers a picture.")
 @click.option("--min-score", type=float, help="Only answers with at least this score, 0-1.")
 @click.option(
-    "--output", "-o", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
+    "--output",
+    "-o",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
 )
-@click.option("--annotate", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-              help="Write each picture with its answer drawn on it.")
+@click.option(
+    "--annotate",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write each picture with its answer drawn on it.",
+)
 @click.option("--exact", is_flag=True, help="Decode every JPEG at full size.")
 @click.option("--home", help="Data folder.  [default: $HELIOGRAPH_HOME or ~/.heliograph]")
-def predict(  # noqa: PLR0913 - one parameter an option
-    pictures: tuple[str, ...], model: str, task: str, top_k: int | None, min_score: float | None,
-    output: str, annotate: Path | None, *, exact: bool, home: str | None,
+def predict(
+    pictures: tuple[str, ...],
+    model: str,
+    task: str,
+    top_k: int | None,
+    min_score: float | None,
+    output: str,
+    annotate: Path | None,
+    *,
+    exact: bool,
+    home: str | None,
 ) -> None:
     """Ask a model about PICTURES: files, folders, globs, or - for standard input."""
     files = gather(pictures)
@@ -52,8 +68,15 @@ def predict(  # noqa: PLR0913 - one parameter an option
 @click.command()
 @click.argument("ops")
 @click.argument("pictures", nargs=-1, required=True)
-@click.option("--output", "-o", "folder", type=click.Path(file_okay=False, path_type=Path),
-              default=Path("processed"), show_default=True, help="Folder for the results.")
+@click.option(
+    "--output",
+    "-o",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("processed"),
+    show_default=True,
+    help="Folder for the results.",
+)
 @click.option("--home", help="Data folder.  [default: $HELIOGRAPH_HOME or ~/.heliograph]")
 def process(ops: str, pictures: tuple[str, ...], folder: Path, home: str | None) -> None:
     """Apply OPS, such as grayscale,resize:320x240,png, to PICTURES in the order written."""
@@ -97,9 +120,11 @@ def _start(head: Head, home: str | None, *, exact: bool) -> App:
 
 
 def _default_of(task: str, home: Path) -> list[str]:
-    from heliograph.registry.catalog import BUILTIN, find_packages  # noqa: PLC0415
+    from heliograph.registry.catalog import BUILTIN, find_packages
 
-    packages = [one for one in find_packages([BUILTIN, home / "models"]).values() if one.task == task]
+    packages = [
+        one for one in find_packages([BUILTIN, home / "models"]).values() if one.task == task
+    ]
     packages.sort(key=lambda one: not one.default)
     return [one.name for one in packages[:1]]
 
@@ -132,7 +157,7 @@ def _write(answer: Answer, folder: Path, path: Path) -> Path:
     ending = answer.drawn.media_type.removeprefix("image/").replace("jpeg", "jpg")
     target = folder / f"{path.stem if str(path) != '-' else 'stdin'}.{ending}"
     count = 1
-    while target.exists() and count < 1000:  # noqa: PLR2004 - two files of one name keep both
+    while target.exists() and count < 1000:
         count += 1
         target = folder / f"{path.stem}-{count}.{ending}"
     target.write_bytes(answer.drawn.data)
@@ -141,7 +166,10 @@ def _write(answer: Answer, folder: Path, path: Path) -> Path:
 
 def _bar(length: int) -> Any:
     return click.progressbar(
-        length=length, label="pictures", file=sys.stderr, hidden=length < 2 or not sys.stderr.isatty()  # noqa: PLR2004
+        length=length,
+        label="pictures",
+        file=sys.stderr,
+        hidden=length < 2 or not sys.stderr.isatty(),
     )
 
 
@@ -151,7 +179,11 @@ def _lines(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         found = row.get("predictions") or [{}]
         for one in found:
-            line = {"file": row["file"], "label": one.get("label", ""), "score": one.get("score", "")}
+            line = {
+                "file": row["file"],
+                "label": one.get("label", ""),
+                "score": one.get("score", ""),
+            }
             lines.append(line | one.get("box", {}) | {"error": row.get("error", "")})
     return lines
 
@@ -169,13 +201,15 @@ def _csv(rows: list[dict[str, Any]]) -> None:
 
 def _cell(value: Any) -> Any:
     # A file or label such as "=cmd|..." must stay text in a spreadsheet.
-    risky = isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} and value != "-"
+    risky = (
+        isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} and value != "-"
+    )
     return f"'{value}" if risky else value
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only the table needs it
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
 
     table = Table(box=None, header_style="bold")
     for name in ("file", "label", "score", "box (x y width height)"):
@@ -186,7 +220,9 @@ def _table(rows: list[dict[str, Any]]) -> None:
         if line["error"]:
             table.add_row(name, f"[red]{line['error'].replace('[', chr(92) + '[')}", "", "")
             continue
-        box = " ".join(f"{line[side]:.0f}" for side in ("x", "y", "width", "height") if side in line)
+        box = " ".join(
+            f"{line[side]:.0f}" for side in ("x", "y", "width", "height") if side in line
+        )
         score = f"{line['score']:.3f}" if line["score"] != "" else ""
         table.add_row(name, line["label"] or "(nothing found)", score, box)
     Console(width=None if sys.stdout.isatty() else 120).print(table)

@@ -36,7 +36,7 @@ _OPTIONS: dict[str, tuple[str, str]] = {
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 def serve(home: str | None, grpc_port: int | None, **given: Any) -> None:
     """Serve models over HTTP until SIGTERM or Ctrl-C; calls in flight are answered first."""
-    from heliograph.edge.http.server import listen, supervise  # noqa: PLC0415 - slow to import
+    from heliograph.edge.http.server import listen, supervise
 
     if grpc_port is not None:
         raise click.UsageError("--grpc-port: gRPC is not offered yet.")

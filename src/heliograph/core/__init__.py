@@ -1,1 +1,1 @@
-"""Ids, the error table, settings and the values that travel with a call; imports nothing of ours."""
+"""Ids, the error table, settings, the values that travel with a call; imports nothing of ours."""

@@ -1,12 +1,13 @@
 """The one error table: every way a call can fail, with its HTTP and gRPC status.
 
 Any layer raises `HeliographError` with a `Code`; only the edge renders it (HTTP: RFC 9457
-problem JSON, later gRPC status). Each error has four faces: `code` for programs, `detail` for the
-caller (never a library's own text), `cause` for the log, and `page` for the operator: a row whose
-`page` is true is a fault of ours and is logged with its traceback.
+problem JSON, later gRPC status). Each error has four faces: `code` for programs, `detail` for
+the caller (never a library's own text), `cause` for the log, and `page` for the operator: a row
+whose `page` is true is a fault of ours and is logged with its traceback.
 
-A code that is not in `Code` cannot leave the house; `tests/unit/core/test_errors.py` and the hostile
-tests hold that every code is produced by a test and documented in `docs/reference/errors.md`.
+A code that is not in `Code` cannot leave the house; `tests/unit/core/test_errors.py` and the
+hostile tests hold that every code is produced by a test and documented in
+`docs/reference/errors.md`.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ TABLE: dict[Code, Row] = {
     Code.JSON_TOO_DEEP: Row(400, "INVALID_ARGUMENT", "The JSON is nested too deeply"),
     Code.KEY_IN_URL: Row(400, "INVALID_ARGUMENT", "A key stands in the address"),
     Code.MALFORMED_JSON: Row(400, "INVALID_ARGUMENT", "The body is not JSON"),
-    Code.METADATA_TOO_LARGE: Row(413, "RESOURCE_EXHAUSTED", "The picture carries too much metadata"),
+    Code.METADATA_TOO_LARGE: Row(
+        413, "RESOURCE_EXHAUSTED", "The picture carries too much metadata"
+    ),
     Code.METHOD_NOT_ALLOWED: Row(405, "UNIMPLEMENTED", "The address does not take this method"),
     Code.MODEL_CRASHED: Row(502, "INTERNAL", "The model failed on this input", page=True),
     Code.MODEL_INVALID: Row(422, "INVALID_ARGUMENT", "The model package is not valid"),

@@ -2,8 +2,8 @@
 
 A branch is a frozen `Branch` struct; a field's `msgspec.Meta` carries its help and bounds. Values
 come from the command line, then the environment (`HELIOGRAPH_BRANCH_FIELD`), then
-`heliograph.toml` in the data folder, then the default. An unknown name or a value out of range stops
-the start and is named; nothing is ignored.
+`heliograph.toml` in the data folder, then the default. An unknown name or a value out of range
+stops the start and is named; nothing is ignored.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import re
 import subprocess
 import sys
@@ -108,7 +107,7 @@ def _convert(source: Path, weights: Weights, ready: Path) -> Path:
             )
         try:
             # rename is atomic: of several workers that build at once, the first one wins.
-            os.rename(target.parent, ready.parent)
+            target.parent.rename(ready.parent)
         except OSError:
             if not ready.exists():
                 raise

@@ -137,5 +137,7 @@ def _rules(package: ModelPackage) -> list[str]:
     if package.weights is None and package.engine != "identity":
         wrong.append(f"engine {package.engine!r} needs [weights]")
     inside = [package.labels, package.weights.file if package.weights else ""]
-    wrong += [f"{one!r} is not a plain file name" for one in inside if one != Path(one).name and one]
+    wrong += [
+        f"{one!r} is not a plain file name" for one in inside if one != Path(one).name and one
+    ]
     return wrong

@@ -37,6 +37,8 @@ class Plan:
         instances: runs at the same time.
         max_batch: most pictures in one run; 1 unless batching was measured to help.
         max_wait_ms: how long a batch that is not full waits for more once an instance is free.
+        wide: threads of a second copy that runs a call which is alone in its lane, so that a
+            single caller has all cores; 0 for none. It costs the weights once more.
         reason: why this plan, in a sentence, with its evidence.
     """
 
@@ -45,6 +47,7 @@ class Plan:
     instances: int = 1
     max_batch: int = 1
     max_wait_ms: float = 0.0
+    wide: int = 0
     reason: str = "the default: one thread a run, one run a core, no batching until measured"
 
 

@@ -1,4 +1,4 @@
-"""The list of engines, and opening a model file with one; an engine's library loads on first use."""
+"""The list of engines, and opening a file with one; an engine's library loads on first use."""
 
 from __future__ import annotations
 

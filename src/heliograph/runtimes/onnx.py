@@ -56,4 +56,4 @@ class OnnxRunner:
 
 def _tensor(node: Any) -> Tensor:
     shape = tuple(size if isinstance(size, int) else -1 for size in node.shape)
-    return Tensor(node.name, _DTYPES.get(node.type, node.type), shape)
+    return Tensor(str(node.name), _DTYPES.get(node.type, str(node.type)), shape)

@@ -46,7 +46,5 @@ class OpenvinoRunner:
 
 
 def _tensor(port: Any) -> Tensor:
-    shape = tuple(
-        dim.get_length() if dim.is_static else -1 for dim in port.get_partial_shape()
-    )
+    shape = tuple(dim.get_length() if dim.is_static else -1 for dim in port.get_partial_shape())
     return Tensor(port.any_name, np.dtype(port.element_type.to_dtype()).name, shape)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from types import TracebackType
+from typing import Self
 
 import msgspec
 
@@ -82,11 +83,14 @@ class Ticket:
         if self.entry.left() <= 0:
             raise out_of_time()
 
-    def __enter__(self) -> Ticket:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         self._seats.give_back()
         outcome = "ok"
@@ -127,7 +131,7 @@ class Desk:
         limits: what a picture may cost.
     """
 
-    def __init__(  # noqa: PLR0913 - the composition root names each by keyword
+    def __init__(
         self,
         *,
         gate: Gate,

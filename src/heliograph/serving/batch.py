@@ -5,6 +5,8 @@ and *instances* (runs at the same time). Where batching was not measured to help
 instances are the same number and nobody waits for anybody. Where it was, the first hand that finds
 an instance free leads: it takes the waiting pictures up to `max_batch`, drops the dead, runs them
 and hands each its own arrays. A batch closes when an instance frees up, on size, or on wait.
+
+A call that is alone in its lane may run on a *wide* copy of the model that uses every core.
 """
 
 from __future__ import annotations
@@ -46,22 +48,54 @@ class Item:
 
 
 class Lane:
-    """Where one model version runs."""
+    """Where one model version runs.
 
-    def __init__(self, runner: Runner, plan: Plan, *, name: str = "", feed: str = "") -> None:
+    Args:
+        runner: the model; `plan.instances` runs at once.
+        plan: how it runs on this machine.
+        name: the model's, for names of threads.
+        feed: name of the input that is fed; the first one if empty.
+        wide: a second copy for a call that is alone.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        plan: Plan,
+        *,
+        name: str = "",
+        feed: str = "",
+        wide: Runner | None = None,
+    ) -> None:
         self.runner = runner
         self.plan = plan
+        self._wide = wide
         self._feed = feed or runner.inputs[0].name
         self._free = plan.instances
         self._waiting: list[Item] = []
         self._turn = threading.Condition()
-        cores = os.cpu_count() or 1
+        self._calls = 0
+        cores = len(os.sched_getaffinity(0))
         hands = plan.instances if plan.max_batch == 1 else plan.instances * plan.max_batch + cores
         self._hands = ThreadPoolExecutor(hands, thread_name_prefix=f"lane-{name}")
 
     def submit(self, work: Callable[..., T], *args: Any) -> Future[T]:
         """Have `work` done by the next free hand, in order of arrival."""
-        return self._hands.submit(work, *args)
+        future = self._hands.submit(work, *args)
+        # Only the event loop and the command line's one thread submit; `_left` may run anywhere,
+        # and a count that is off by one for a moment only picks the other copy of the model.
+        self._calls += 1
+        future.add_done_callback(self._left)
+        return future
+
+    def _left(self, future: Future[Any]) -> None:
+        del future
+        self._calls -= 1
+
+    def warm_up(self, tensor: NDArray[Any]) -> None:
+        """Run one tensor on each copy of the model and forget the outcome."""
+        for runner in filter(None, (self.runner, self._wide)):
+            runner.run({self._feed: tensor[None]})
 
     def close(self) -> None:
         """Finish what has begun and stop the hands."""
@@ -131,7 +165,8 @@ class Lane:
         began = time.perf_counter()
         try:
             feed = batch[0].tensor[None] if len(batch) == 1 else np.stack([i.tensor for i in batch])
-            arrays = self.runner.run({self._feed: feed})
+            runner = self._wide if self._wide and self._calls <= 1 else self.runner
+            arrays = runner.run({self._feed: feed})
             for at, item in enumerate(batch):
                 item.arrays = {name: array[at] for name, array in arrays.items()}
         except Exception as error:  # noqa: BLE001 - an engine may raise anything; it must not spread

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from heliograph.serving.admit import Ticket
 from heliograph.serving.values import Answer, Entry, Prepared
-from heliograph.vision.encode import Encoded, Encoding
+from heliograph.vision.encode import Encoded, Encoding, Format
 from heliograph.vision.tasks.base import Pictured, Raw, Result
 
 
@@ -34,5 +36,5 @@ def _draw(entry: Entry, prepared: Prepared, result: Result) -> Encoded:
     if own and entry.form == "":
         return result.encode()
     pixels = result.picture() if own else result.draw(prepared.picture.pixels)
-    form = "png" if entry.form in {"", "json"} else entry.form
+    form: Format = "png" if entry.form in {"", "json"} else cast("Format", entry.form)
     return Encoding(form).encode(pixels)

@@ -1,6 +1,6 @@
 """What flows along the path, and the Protocols the path needs from others.
 
-    Head -> Entry -> Ticket -> Picture -> Raw -> Answer, and one Usage per Ticket
+Head -> Entry -> Ticket -> Picture -> Raw -> Answer, and one Usage per Ticket
 """
 
 from __future__ import annotations

@@ -6,19 +6,22 @@ import json
 import logging
 import sys
 import time
-from typing import Literal
+from typing import Any, Literal
 
 _LONGEST = 2048
 
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        said = {
+        said: dict[str, Any] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage()[:_LONGEST],
         }
+        fields = getattr(record, "fields", None)
+        if fields:
+            said |= fields
         if record.exc_info:
             said["trace"] = self.formatException(record.exc_info)[-4 * _LONGEST :]
         return json.dumps(said, ensure_ascii=True)

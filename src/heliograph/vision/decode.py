@@ -135,9 +135,7 @@ def _jpeg(data: bytes, header: Header, need: Need | None) -> Picture:
         raise corrupt("its JPEG data cannot be decoded") from error
     if pixels.shape != (height, width, 3):
         raise corrupt("its JPEG data is not of the declared size")
-    return Picture(
-        exif.upright(pixels, header.orientation), Size(*header.upright), "jpeg", scale
-    )
+    return Picture(exif.upright(pixels, header.orientation), Size(*header.upright), "jpeg", scale)
 
 
 def _scale(header: Header, need: Need) -> int:

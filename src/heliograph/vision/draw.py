@@ -1,9 +1,9 @@
 """Drawing answers onto pictures: captions, boxes and poses.
 
 Last step of a call that asked for the annotated picture. All take uint8 RGB [h, w, 3] pixels and
-return a new array; the caller's stays as it is. Lines and letters grow with the picture. Letters are
-those of OpenCV's built-in font (Pillow's has no umlauts): Latin, Greek, Cyrillic, Arabic and CJK. A
-sign it does not know becomes a question mark, a character that cannot be printed a space.
+return a new array; the caller's stays as it is. Lines and letters grow with the picture. Letters
+are those of OpenCV's built-in font (Pillow's has no umlauts): Latin, Greek, Cyrillic, Arabic, CJK.
+A sign it does not know becomes a question mark, a character that cannot be printed a space.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def boxes(
     bound = np.array([width - 1, height - 1] * 2, np.float32)
     inside = np.rint(np.clip(np.nan_to_num(corners), 0, bound)).astype(int)
     areas = np.prod(inside[:, 2:] - inside[:, :2], axis=1)
-    finite = np.isfinite(corners).all(axis=1)
+    finite = [bool(np.isfinite(one).all()) for one in corners]
     order = [int(one) for one in np.argsort(-areas, kind="stable") if finite[one]]
     places = {one: Box(*(int(side) for side in inside[one])) for one in order}
     for one, box in places.items():

@@ -4,8 +4,8 @@ Nothing but pixels is written: no EXIF, no colour profile, no time, no software 
 
 Which library writes what was measured (one thread, OpenCV 5.0, Pillow 13.0, simplejpeg 1.9; a photo
 of 1280 x 720): JPEG at 85 by simplejpeg 2.4 ms, OpenCV 2.7 ms, Pillow 3.1 ms, all 135 kB. PNG by
-OpenCV's default (run lengths) 31 ms and 1261 kB, at level 6 170 ms and 1058 kB, by Pillow 204 ms and
-1055 kB. WebP at 80 by OpenCV 77 ms and 80 kB, by Pillow with `method=2` 36 ms and 84 kB.
+OpenCV's default (run lengths) 31 ms and 1261 kB, at level 6 170 ms and 1058 kB, by Pillow 204 ms
+and 1055 kB. WebP at 80 by OpenCV 77 ms and 80 kB, by Pillow with `method=2` 36 ms and 84 kB.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def encode(
     if format == "jpeg":
         return _jpeg(np.ascontiguousarray(pixels), quality)
     if format == "png":
-        stored = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)  # noqa: PLR2004
+        stored = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
         return cv2.imencode(".png", stored)[1].tobytes()
     file = io.BytesIO()
     Image.fromarray(pixels).convert("RGB").save(file, "WEBP", quality=quality, method=2)
@@ -93,7 +93,7 @@ def encode(
 
 
 def _jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
-    if pixels.ndim == 2:  # noqa: PLR2004 - grey
+    if pixels.ndim == 2:
         return simplejpeg.encode_jpeg(pixels[:, :, None], quality, "GRAY", "Gray")
     chroma = "444" if quality >= _FULL_CHROMA else "420"
     return simplejpeg.encode_jpeg(pixels, quality, "RGB", chroma)

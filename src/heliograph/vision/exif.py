@@ -15,19 +15,21 @@ _TAG, _SHORT, _LAST = 0x0112, 3, 8
 
 
 def orientation(tiff: bytes) -> int:
-    """Find the orientation in a TIFF-structured EXIF block (after `Exif\\0\\0`).
+    r"""Find the orientation in a TIFF-structured EXIF block (after `Exif\\0\\0`).
 
     Only the first directory is read and at most 512 entries of it, so a looping or huge block costs
     nothing. Anything unexpected reads as 1 (upright).
     """
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None or len(tiff) < 10:  # noqa: PLR2004 - header 8 + count 2
+    if order is None or len(tiff) < 10:
         return 1
     try:
         (first,) = struct.unpack_from(order + "I", tiff, 4)
         (count,) = struct.unpack_from(order + "H", tiff, first)
         for entry in range(min(count, 512)):
-            tag, kind, many, value = struct.unpack_from(order + "HHIH", tiff, first + 2 + 12 * entry)
+            tag, kind, many, value = struct.unpack_from(
+                order + "HHIH", tiff, first + 2 + 12 * entry
+            )
             if tag == _TAG:
                 return value if kind == _SHORT and many == 1 and 1 <= value <= _LAST else 1
     except struct.error:
@@ -47,7 +49,7 @@ def upright(pixels: NDArray[np.uint8], turned: int) -> NDArray[np.uint8]:
     """
     if turned == 1:
         return pixels
-    if turned >= 5:  # noqa: PLR2004 - 5..8: rows and columns are exchanged
+    if turned >= 5:
         pixels = pixels.transpose(1, 0, 2)
     flip_rows = turned in {3, 4, 7, 8}
     flip_columns = turned in {2, 3, 6, 7}

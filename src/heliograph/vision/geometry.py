@@ -98,7 +98,9 @@ def place(
         scale = min(target.width / size.width, target.height / size.height)
         width = max(1, min(target.width, round(size.width * scale)))
         height = max(1, min(target.height, round(size.height * scale)))
-        left, top = ((target.width - width) // 2, (target.height - height) // 2) if centred else (0, 0)
+        left, top = (
+            ((target.width - width) // 2, (target.height - height) // 2) if centred else (0, 0)
+        )
         return Placement(whole, Rect(left, top, width, height), target, size)
     scale = min(size.width / target.width, size.height / target.height) * crop_fraction
     width = max(1, int(target.width * scale))

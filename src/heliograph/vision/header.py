@@ -114,8 +114,13 @@ def read_header(data: bytes) -> Header:
 
 def _looks_cut(data: bytes) -> bool:
     magics = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"GIF87a")
-    return len(data) < 12 and (  # noqa: PLR2004 - the longest magic is RIFF....WEBP
-        any(magic.startswith(data) for magic in magics) or data[:4] == b"RIFF" or data[:2] == b"BM"
+    return (
+        len(data) < 12
+        and (  # noqa: PLR2004 - the longest magic is RIFF....WEBP
+            any(magic.startswith(data) for magic in magics)
+            or data[:4] == b"RIFF"
+            or data[:2] == b"BM"
+        )
     )
 
 
@@ -134,7 +139,17 @@ def _jpeg(data: bytes) -> Header:
             raise corrupt("a JPEG without a frame header")
         (size,) = struct.unpack_from(">H", data, at)
         body = data[at + 2 : at + size]
-        if marker in {0xC0, 0xC1, 0xC2, 0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), 0xCD, 0xCE, 0xCF}:
+        if marker in {
+            0xC0,
+            0xC1,
+            0xC2,
+            0xC3,
+            *range(0xC5, 0xC8),
+            *range(0xC9, 0xCC),
+            0xCD,
+            0xCE,
+            0xCF,
+        }:
             precision, height, width, parts = struct.unpack_from(">BHHB", body)
             plain = marker in {0xC0, 0xC1, 0xC2} and precision == 8 and parts in {1, 3}  # noqa: PLR2004
             if not plain and not (marker in {0xC0, 0xC1, 0xC2} and precision == 8 and parts == 4):  # noqa: PLR2004
@@ -145,7 +160,13 @@ def _jpeg(data: bytes) -> Header:
                 )
             # Adobe transform 0 with three components is RGB stored as such; the decoder handles it.
             return Header(
-                "jpeg", width, height, 1, metadata, turned, baseline=plain and adobe != 2  # noqa: PLR2004
+                "jpeg",
+                width,
+                height,
+                1,
+                metadata,
+                turned,
+                baseline=plain and adobe != 2,  # noqa: PLR2004
             )
         if 0xE0 <= marker <= 0xEF or marker == 0xFE:
             metadata += size

@@ -42,7 +42,7 @@ def resized(size: Size, width: int, height: int, fit: Fit) -> Size:
     return Size(width, height)
 
 
-def resize(
+def resize(  # noqa: PLR0913 - one argument a setting of the verb
     pixels: Pixels,
     width: int,
     height: int,

@@ -152,9 +152,9 @@ def plan(size: Size, pipeline: Sequence[Step], max_pixels: int = MAX_PIXELS) -> 
     """The size after each step, for a picture of `size`; makes none of them.
 
     Raises:
-        HeliographError: `validation` if a step cannot be done on its picture, if a result would have
-            more than `max_pixels` pixels or a side beyond `steps.LONGEST`, or if all together would
-            take longer than about `MAX_SECONDS`.
+        HeliographError: `validation` if a step cannot be done on its picture, if a result would
+            have more than `max_pixels` pixels or a side beyond `steps.LONGEST`, or if all together
+            would take longer than about `MAX_SECONDS`.
     """
     sizes: list[Size] = []
     nanoseconds = 0
@@ -162,9 +162,9 @@ def plan(size: Size, pipeline: Sequence[Step], max_pixels: int = MAX_PIXELS) -> 
         after = step.size(size)
         if after.width * after.height > max_pixels or max(after) > steps.LONGEST:
             raise _invalid(
-                f"Step {number}, {_text(step)}, would make {after.width} x {after.height} pixels of "
-                f"{size.width} x {size.height}; at most {max_pixels} pixels and {steps.LONGEST} on "
-                "a side are made. Ask for less."
+                f"Step {number}, {_text(step)}, would make {after.width} x {after.height} pixels "
+                f"of {size.width} x {size.height}; at most {max_pixels} pixels and "
+                f"{steps.LONGEST} on a side are made. Ask for less."
             )
         nanoseconds += step.cost * max(size.width * size.height, after.width * after.height)
         sizes.append(after)
@@ -208,7 +208,7 @@ def _invalid(detail: str) -> HeliographError:
 
 def _quote(text: str) -> str:
     """What came, safe to say back: short, printable, in quotes."""
-    return ascii(text if len(text) <= 40 else f"{text[:40]}...")  # noqa: PLR2004
+    return ascii(text if len(text) <= 40 else f"{text[:40]}...")
 
 
 def _near(name: str, known: Iterable[str]) -> str:

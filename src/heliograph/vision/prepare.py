@@ -69,9 +69,7 @@ class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     def placement(self, size: Size) -> Placement:
         """Where an upright picture of `size` lies in this input."""
         target = Size(self.width or size.width, self.height or size.height)
-        return place(
-            size, target, self.fit, crop_fraction=self.crop_fraction, centred=self.centred
-        )
+        return place(size, target, self.fit, crop_fraction=self.crop_fraction, centred=self.centred)
 
     def need(self, size: Size) -> Size | None:
         """The least decoded size that covers this input for a picture of `size`; None = all."""

@@ -29,6 +29,13 @@ Side = Annotated[int, Meta(ge=1, le=LONGEST, description="in pixels")]
 FreeSide = Annotated[
     int, Meta(ge=0, le=LONGEST, description="in pixels; 0 or left out: follows from the other side")
 ]
+Corner = Annotated[
+    int, Meta(ge=0, le=LONGEST, description="left or upper edge in pixels; left out: centred")
+]
+Limit = Annotated[
+    float, Meta(ge=0, le=255, description="for canny; left out: follows from the picture")
+]
+Filter = Annotated[Resample, Meta(description="auto: area to shrink, bicubic to enlarge")]
 Background = Annotated[
     str, Meta(pattern="^[0-9a-f]{6}$", description="colour of the empty parts, as rrggbb")
 ]
@@ -68,9 +75,7 @@ class Resize(Step, frozen=True):
     width: FreeSide = 0
     height: FreeSide = 0
     fit: Annotated[Fit, Meta(description="when both sides are given")] = "inside"
-    resample: Annotated[Resample, Meta(description="auto: area to shrink, bicubic to enlarge")] = (
-        "auto"
-    )
+    resample: Filter = "auto"
     background: Background = "000000"
 
     def __post_init__(self) -> None:
@@ -88,24 +93,17 @@ class Resize(Step, frozen=True):
 
     def apply(self, pixels: Pixels) -> Pixels:
         """See `ops.resize`."""
+        how, background = self.resample, rgb(self.background)
         return ops.resize(
-            pixels, self.width, self.height, self.fit, self.resample, rgb(self.background)
+            pixels, self.width, self.height, self.fit, resample=how, background=background
         )
 
 
 class Crop(Step, frozen=True, kw_only=True):
     """Cut out a rectangle: `crop:10:20:200x100` from x 10, y 20; `crop:200x100` from the middle."""
 
-    x: (
-        Annotated[int, Meta(ge=0, le=LONGEST, description="left edge in pixels; left out: centred")]
-        | None
-    ) = None
-    y: (
-        Annotated[
-            int, Meta(ge=0, le=LONGEST, description="upper edge in pixels; left out: centred")
-        ]
-        | None
-    ) = None
+    x: Corner | None = None
+    y: Corner | None = None
     width: Side
     height: Side
 
@@ -116,7 +114,7 @@ class Crop(Step, frozen=True, kw_only=True):
             raise HeliographError(
                 Code.VALIDATION,
                 f"crop expects a rectangle within the picture, which is {size.width} x "
-                f"{size.height} at this step; {self.width} x {self.height} at {x}, {y} came.",
+                f"{size.height} at this step; {self.width} x {self.height} from {x}, {y} came.",
             )
         return Size(self.width, self.height)
 
@@ -264,14 +262,8 @@ class Edges(Step, frozen=True):
 
     cost = 25
     method: Annotated[Method, Meta(description="canny gives lines, the others strengths")] = "canny"
-    low: (
-        Annotated[float, Meta(ge=0, le=255, description="for canny; left out: from the picture")]
-        | None
-    ) = None
-    high: (
-        Annotated[float, Meta(ge=0, le=255, description="for canny; left out: from the picture")]
-        | None
-    ) = None
+    low: Limit | None = None
+    high: Limit | None = None
     blur: Annotated[float, Meta(ge=0, le=10, description="sigma of a Gaussian before; 0: none")] = (
         0.0
     )

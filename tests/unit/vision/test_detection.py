@@ -82,23 +82,14 @@ def test_parts_that_do_not_fit_are_refused(part: str, array: NDArray[Any]) -> No
         "class_ids": np.zeros(1, np.int64),
     }
     parts[part] = array
-    with pytest.raises(
-        HeliographError, match=rf"Detections\.{part}: expected .*, got "
-    ) as caught:
+    with pytest.raises(HeliographError, match=rf"Detections\.{part}: expected .*, got ") as caught:
         Detections(**parts, labels=("one",))
     assert caught.value.code == Code.BAD_SHAPE
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [
-        ("top_k", 0),
-        ("top_k", 1001),
-        ("min_score", -0.1),
-        ("min_score", 1.1),
-        ("iou", 0),
-        ("x", 1),
-    ],
+    [("top_k", 0), ("top_k", 1001), ("min_score", -0.1), ("min_score", 1.1), ("iou", 0), ("x", 1)],
 )
 def test_options_have_bounds(name: str, value: float) -> None:
     with pytest.raises(msgspec.ValidationError):
@@ -107,9 +98,7 @@ def test_options_have_bounds(name: str, value: float) -> None:
 
 def test_options_are_read_from_a_query() -> None:
     given = msgspec.convert(
-        {"top_k": "3", "min_score": "0.25", "iou": "0.5"},
-        DetectionOptions,
-        strict=False,
+        {"top_k": "3", "min_score": "0.25", "iou": "0.5"}, DetectionOptions, strict=False
     )
     assert given == DetectionOptions(top_k=3, min_score=0.25, iou=0.5)
     assert DetectionOptions().iou is None
@@ -147,9 +136,7 @@ def test_a_second_box_on_the_same_object_is_a_mistake() -> None:
     answer = found((A, 0.9, 1), (A, 0.8, 1), (B, 0.7, 1))
     # Precision 1 up to recall 0.5 (51 recalls), 2/3 beyond (50 recalls).
     wanted = (51 + 50 * 2 / 3) / 101
-    assert average_precision([answer], [true((A, 1), (B, 1))]) == pytest.approx(
-        (wanted, wanted)
-    )
+    assert average_precision([answer], [true((A, 1), (B, 1))]) == pytest.approx((wanted, wanted))
 
 
 def test_a_loose_box_counts_up_to_its_iou() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,7 @@ Outputs = dict[str, NDArray[Any]]
 
 LABELS = ("background", "cat", "dog", "", "bird")
 CLASSES = len(LABELS)
-BOXES = np.array(
-    [[300, 200, 420, 330], [150, 120, 380, 470], [430, 60, 500, 190]], np.float32
-)
+BOXES = np.array([[300, 200, 420, 330], [150, 120, 380, 470], [430, 60, 500, 190]], np.float32)
 SCORES = np.array([0.9, 0.75, 0.6], np.float32)
 IDS = np.array([2, 1, 4])
 SIZE = Size(640, 480)
@@ -50,9 +49,7 @@ def forward(placement: Placement) -> Array:
     """The known boxes in pixels of the model's input: the placement's other way."""
     source, target = placement.source, placement.target
     scale = np.array([target.width / source.width, target.height / source.height] * 2)
-    shift = (
-        np.array([target.x, target.y] * 2) - np.array([source.x, source.y] * 2) * scale
-    )
+    shift = np.array([target.x, target.y] * 2) - np.array([source.x, source.y] * 2) * scale
     return (BOXES * scale + shift).astype(np.float32)
 
 
@@ -116,17 +113,13 @@ def as_yolo_v3(placement: Placement) -> Outputs:
         inside = np.array([box[0] / stride - column, box[1] / stride - row], np.float32)
         sides = np.log(box[2:] / np.array(YoloV3().anchors[index][1], np.float32))
         grid[1, :5, row, column] = [*logit(inside), *sides, 6]
-        grid[1, 5 + IDS[index], row, column] = logit(
-            SCORES[index] * (1 + np.exp(np.float32(-6)))
-        )
+        grid[1, 5 + IDS[index], row, column] = logit(SCORES[index] * (1 + np.exp(np.float32(-6))))
         raw[f"grid{index}"] = grid.reshape(-1, cells, cells)
     return raw
 
 
 def as_yolo_v3_last(placement: Placement) -> Outputs:
-    return {
-        name: grid.transpose(1, 2, 0) for name, grid in as_yolo_v3(placement).items()
-    }
+    return {name: grid.transpose(1, 2, 0) for name, grid in as_yolo_v3(placement).items()}
 
 
 def as_yolo_v5(placement: Placement) -> Outputs:
@@ -171,18 +164,11 @@ def as_detr(placement: Placement) -> Outputs:
 
 def as_rt_detr(placement: Placement) -> Outputs:
     at = np.array([1, 5, 8])
-    return {
-        "pred_logits": logit(table(10, at)),
-        "pred_boxes": as_detr(placement)["pred_boxes"],
-    }
+    return {"pred_logits": logit(table(10, at)), "pred_boxes": as_detr(placement)["pred_boxes"]}
 
 
 def as_torchvision(placement: Placement) -> Outputs:
-    return {
-        "boxes": forward(placement),
-        "labels": IDS.astype(np.int64),
-        "scores": SCORES,
-    }
+    return {"boxes": forward(placement), "labels": IDS.astype(np.int64), "scores": SCORES}
 
 
 CASES: dict[str, tuple[Decoder, Callable[[Placement], Outputs]]] = {
@@ -202,9 +188,7 @@ CASES: dict[str, tuple[Decoder, Callable[[Placement], Outputs]]] = {
 }
 
 
-def decode(
-    decoder: Decoder, raw: Outputs, placement: Placement, **asked: Any
-) -> Detections:
+def decode(decoder: Decoder, raw: Outputs, placement: Placement, **asked: Any) -> Detections:
     answer = decoder.decode(raw, placement, LABELS, DetectionOptions(**asked))
     assert isinstance(answer, Detections)
     return answer
@@ -238,24 +222,17 @@ def test_numbers_that_are_none_never_reach_the_answer(case: str, bad: float) -> 
     placement = PLACEMENTS["letterbox"]
     clean = encode(placement)
     random = np.random.default_rng(3)
-    raws: list[Outputs] = [
-        {name: np.full(array.shape, bad) for name, array in clean.items()}
-    ]
-    for share in (0.05, 0.5):
-        raws.append(
-            {
-                name: np.where(random.random(array.shape) < share, bad, array)
-                for name, array in clean.items()
-            }
-        )
-    for raw in raws:
-        for least in (0.0, 0.5):
-            answer = decode(decoder, raw, placement, min_score=least)
-            assert np.isfinite(answer.boxes).all()
-            assert ((answer.scores >= 0) & (answer.scores <= 1)).all()
-            assert (answer.boxes >= 0).all()
-            assert (answer.boxes <= np.array([*SIZE, *SIZE])).all()
-            assert (answer.boxes[:, 2:] > answer.boxes[:, :2]).all()
+    for share, least in product((0.05, 0.5, 1), (0.0, 0.5)):
+        raw: Outputs = {
+            name: np.where(random.random(array.shape) < share, bad, array)
+            for name, array in clean.items()
+        }
+        answer = decode(decoder, raw, placement, min_score=least)
+        assert np.isfinite(answer.boxes).all()
+        assert ((answer.scores >= 0) & (answer.scores <= 1)).all()
+        assert (answer.boxes >= 0).all()
+        assert (answer.boxes <= np.array([*SIZE, *SIZE])).all()
+        assert (answer.boxes[:, 2:] > answer.boxes[:, :2]).all()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -283,15 +260,10 @@ def test_outputs_of_another_shape_are_refused(case: str) -> None:
         (Ssd(), {"encodings": np.zeros((1917, 4)), "scores": np.zeros((1917, 1))}),
         (Detr(), {"pred_logits": np.zeros((9, 5)), "pred_boxes": np.zeros((8, 4))}),
         (Detr(), {"pred_logits": np.zeros((8, 1)), "pred_boxes": np.zeros((8, 4))}),
-        (
-            Torchvision(),
-            {"boxes": np.zeros((2, 4)), "labels": np.zeros(2), "scores": np.zeros(3)},
-        ),
+        (Torchvision(), {"boxes": np.zeros((2, 4)), "labels": np.zeros(2), "scores": np.zeros(3)}),
     ],
 )
-def test_outputs_that_do_not_fit_together_are_refused(
-    decoder: Decoder, raw: Outputs
-) -> None:
+def test_outputs_that_do_not_fit_together_are_refused(decoder: Decoder, raw: Outputs) -> None:
     with pytest.raises(HeliographError, match=r"expected .*, got ") as caught:
         decode(decoder, raw, PLACEMENTS["stretch"])
     assert caught.value.code == Code.BAD_SHAPE
@@ -309,19 +281,11 @@ def test_background_is_no_object() -> None:
 
 def test_a_class_without_a_name_is_its_number() -> None:
     raw = as_torchvision(PLACEMENTS["stretch"]) | {"labels": np.array([3, 99, 1])}
-    assert decode(Torchvision(), raw, PLACEMENTS["stretch"]).labels == (
-        "3",
-        "99",
-        "cat",
-    )
+    assert decode(Torchvision(), raw, PLACEMENTS["stretch"]).labels == ("3", "99", "cat")
 
 
 def test_nothing_found() -> None:
-    raw: Outputs = {
-        "boxes": np.zeros((0, 4)),
-        "labels": np.zeros(0),
-        "scores": np.zeros(0),
-    }
+    raw: Outputs = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0), "scores": np.zeros(0)}
     answer = decode(Torchvision(), raw, PLACEMENTS["stretch"])
     assert answer.predictions() == []
 
@@ -341,11 +305,7 @@ def test_overlaps_follow_the_model_unless_the_caller_says() -> None:
 def test_boxes_in_the_padding_are_dropped_and_those_across_it_clipped() -> None:
     placement = PLACEMENTS["letterbox"]
     boxes = np.array([[0, 0, 320, 30], [-50, 20, 100, 400]], np.float32)
-    raw: Outputs = {
-        "boxes": boxes,
-        "labels": np.array([1, 2]),
-        "scores": np.array([0.9, 0.8]),
-    }
+    raw: Outputs = {"boxes": boxes, "labels": np.array([1, 2]), "scores": np.array([0.9, 0.8])}
     answer = decode(Torchvision(), raw, placement)
     assert answer.labels == ("dog",)
     np.testing.assert_allclose(answer.boxes, [[0, 0, 200, 480]])
@@ -383,9 +343,7 @@ tiny (float[1, 3, 64, 64] images) => (float[1, 5, 16] output0) {{
 def test_a_real_model_through_a_real_runtime(tmp_path: Path) -> None:
     """A YOLOv8-shaped model that finds what is bright, on a letterboxed picture."""
     rows, columns = np.divmod(np.arange(16), 4)
-    boxes = np.stack(
-        [columns * 16 + 8, rows * 16 + 8, np.full(16, 16), np.full(16, 16)]
-    )
+    boxes = np.stack([columns * 16 + 8, rows * 16 + 8, np.full(16, 16), np.full(16, 16)])
     text = TINY.format(boxes=", ".join(f"{value:.1f}" for value in boxes.ravel()))
     path = tmp_path / "tiny.onnx"
     path.write_bytes(onnx.parser.parse_model(text).SerializeToString())

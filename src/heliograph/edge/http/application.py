@@ -34,12 +34,15 @@ def build(services: Services) -> ASGIApp:
         Route("/healthz", health.live),
         Route("/readyz", health.ready(services)),
         Route("/metrics", health.metrics(services)),
-        Route("/openapi.json", docs.openapi(services)),
-        Route("/docs", docs.page(services)),
+        Route("/openapi.json", docs.document(services)),
+        Route("/docs", docs.reference(services)),
         Route("/docs/errors", docs.errors),
+        Route("/assets/{name}", docs.asset),
         Route("/", docs.home),
     ]
-    app = Starlette(routes=routes, exception_handlers={Exception: on_error, HeliographError: on_error})
+    app = Starlette(
+        routes=routes, exception_handlers={Exception: on_error, HeliographError: on_error}
+    )
     app.router.redirect_slashes = False
     for status in (404, 405, 400):
         app.add_exception_handler(status, on_error)

@@ -149,9 +149,7 @@ def _multipart(content_type: str, body: bytes, most: int) -> list[File]:
     if not body.lstrip(b"\r\n")[:1] or body[: len(boundary) + 8].find(b"--" + boundary) < 0:
         raise _malformed("it does not begin with its boundary")
     reader = _Reader(most)
-    callbacks = {
-        name: getattr(reader, name) for name in dir(_Reader) if name.startswith("on_")
-    }
+    callbacks = {name: getattr(reader, name) for name in dir(_Reader) if name.startswith("on_")}
     try:
         parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
         parser.write(body)

@@ -91,7 +91,9 @@ async def on_error(request: Request, error: Exception) -> Response:
         for name, value in (error.headers or {}).items():
             reply.headers[name] = value
         return reply
-    own = HeliographError(Code.INTERNAL, "An error of ours; it is in the log under this request id.")
+    own = HeliographError(
+        Code.INTERNAL, "An error of ours; it is in the log under this request id."
+    )
     own.__cause__ = error
     return respond(own)
 

@@ -1,105 +1,115 @@
-"""Pages that need nothing from outside: plain HTML made from our own tables."""
+"""The frame of every page, its security headers, and the page of errors.
+
+Covered: nothing from outside, no inline script or style, no frame, no sniffing, no markup made by
+scripts (trusted types); all text is escaped on its way in.
+Not covered: `strict-transport-security`, which is the business of whoever ends TLS.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from html import escape
-from typing import Any
 
-from starlette.responses import HTMLResponse
-
-from heliograph.core.errors import TABLE
+from heliograph.core.errors import TABLE, Row
+from heliograph.edge.http.examples import EXAMPLES
 
 HEADERS = {
     "content-security-policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'self' 'unsafe-inline'; "
-        "img-src 'self' blob: data:; connect-src 'self'; form-action 'self'; "
-        "base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' blob: data:; "
+        "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
     ),
-    "x-content-type-options": "nosniff",
+    "cross-origin-opener-policy": "same-origin",
     "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
 }
-_STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;
-color:#1c2530;background:#fff}
-h1{font-size:1.6rem}h2{margin-top:2.2rem;font-size:1.1rem}code,pre{font:14px ui-monospace,monospace}
-pre{background:#f2f5f8;padding:.8rem;overflow:auto;border-radius:6px}
-table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.3rem .6rem;
-border-bottom:1px solid #dde3ea;vertical-align:top}
-.verb{background:#e6532a;color:#fff;border-radius:4px;padding:.1rem .5rem;font-size:.8rem}
-.get{background:#2b6cb0}a{color:#b23c17}
-@media(prefers-color-scheme:dark){body{background:#12171d;color:#dbe3ec}pre{background:#1b232c}
-td,th{border-color:#2c3742}a{color:#ff9a73}}
-"""
+_LINKS = (
+    ("/", "Try it"),
+    ("/docs", "API"),
+    ("/docs/errors", "Errors"),
+    ("/openapi.json", "OpenAPI"),
+)
 
 
-def reply(body: str) -> HTMLResponse:
-    """A page with the security headers."""
-    return HTMLResponse(body, headers=HEADERS)
+def frame(title: str, here: str, body: str, aside: str = "") -> str:
+    """A whole page.
 
-
-def _shell(title: str, body: str) -> str:
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8>"
-        "<meta name=viewport content='width=device-width,initial-scale=1'>"
-        f"<title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(title)}</h1>{body}</html>"
+    Args:
+        title: of the page, plain text.
+        here: the page's own address, marked in the links on top.
+        body: HTML.
+        aside: HTML of the side column.
+    """
+    links = "".join(
+        f'<a href="{to}"{" aria-current=page" if to == here else ""}>{name}</a>'
+        for to, name in _LINKS
     )
+    side = f'<nav class="side" aria-label="On this page">{aside}</nav>' if aside else ""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(title)} · Heliograph</title>"
+        '<link rel="icon" href="/assets/icon.svg" type="image/svg+xml">'
+        '<link rel="stylesheet" href="/assets/base.css"><link rel="stylesheet" '
+        'href="/assets/docs.css"><script type="module" src="/assets/docs.js"></script></head>'
+        '<body><a class="skip" href="#content">Skip to the content</a><header class="top">'
+        '<a class="brand" href="/"><img src="/assets/icon.svg" alt="" width="28" height="28">'
+        f'Heliograph</a><nav aria-label="Pages">{links}</nav></header>'
+        f'<div class="page">{side}<main id="content"><h1>{escape(title)}</h1>{body}</main></div>'
+        "</body></html>"
+    )
+
+
+def prose(text: str) -> str:
+    """Plain text as HTML: `code` in backticks, an empty line between paragraphs."""
+    parts = [_CODE.sub(r"<code>\1</code>", escape(part)) for part in text.split("\n\n") if part]
+    return "".join(f"<p>{part}</p>" for part in parts)
+
+
+def words(text: str) -> str:
+    """One sentence or two as HTML, without a paragraph around; the first letter made large."""
+    return _CODE.sub(r"<code>\1</code>", escape(text[:1].upper() + text[1:]))
+
+
+def block(text: str, label: str) -> str:
+    """A block of code with a name; `docs.js` adds the button that copies it."""
+    return (
+        f'<figure class="code"><figcaption>{escape(label)}</figcaption>'
+        f'<pre tabindex="0"><code>{escape(text)}</code></pre></figure>'
+    )
+
+
+_CODE = re.compile("`([^`]+)`")
 
 
 def errors() -> str:
-    """The table of error codes."""
+    """The page of error codes."""
     rows = "".join(
-        f"<tr id='{code}'><td><code>{code}</code><td>{row.status}<td>{row.grpc}<td>{escape(row.title)}"
-        for code, row in sorted(TABLE.items())
+        f'<tr id="{code}"><td><a class="plain" href="#{code}"><code>{code}</code></a><td>'
+        f"{row.status}<td><code>{row.grpc}</code><td>{escape(row.title)}<td>{_again(row)}"
+        for code, row in sorted(TABLE.items(), key=lambda one: (one[1].status, one[0]))
     )
-    return _shell(
-        "Heliograph: errors",
-        "<p>Every refusal is problem JSON (RFC 9457) with one of these codes."
-        f"<table><tr><th>code<th>HTTP<th>gRPC<th>meaning{rows}</table><p><a href=/docs>All addresses</a>",
-    )
-
-
-def reference(document: dict[str, Any]) -> str:
-    """Every address of the OpenAPI document, with its parameters and a `curl` to copy."""
-    parts: list[str] = [
-        "<p>An image in, an answer out. The same in a form for programs: "
-        "<a href=/openapi.json>openapi.json</a> · <a href=/docs/errors>error codes</a> · "
-        "<a href=/>try it with a photo</a></p>"
-    ]
-    for path, verbs in document["paths"].items():
-        for verb, about in verbs.items():
-            parts.append(_operation(path, verb, about))
-    return _shell("Heliograph: the API", "".join(parts))
-
-
-def _operation(path: str, verb: str, about: dict[str, Any]) -> str:
-    rows = "".join(
-        f"<tr><td><code>{escape(one['name'])}</code><td>{escape(_kind(one['schema']))}"
-        f"<td>{escape(one.get('description') or one['schema'].get('description', ''))}"
-        for one in about.get("parameters", ())
-    )
-    table = f"<table><tr><th>parameter<th>takes<th>meaning{rows}</table>" if rows else ""
-    return (
-        f"<h2><span class='verb {verb}'>{verb.upper()}</span> <code>{escape(path)}</code></h2>"
-        f"<p>{escape(about['summary'])}.</p>{table}<pre>{escape(_curl(path, verb, about))}</pre>"
+    example = json.dumps(EXAMPLES["Problem"], indent=2)
+    return frame(
+        "Errors",
+        "/docs/errors",
+        "<p>Every refusal is problem JSON (RFC 9457). Programs look at <code>code</code>, from the "
+        "closed list below; people read <code>title</code> and <code>detail</code>, which says what "
+        "was expected, what came and what to do. Quote <code>request_id</code> when asking for "
+        "help. Codes are added over time and never renamed.</p>"
+        f"{block(example, 'application/problem+json')}"
+        '<div class="wide"><table><thead><tr><th>Code<th>HTTP<th>gRPC<th>Meaning<th>Try again?'
+        f"</thead><tbody>{rows}</tbody></table></div>",
     )
 
 
-def _kind(schema: dict[str, Any]) -> str:
-    if "enum" in schema:
-        return ", ".join(map(str, schema["enum"]))
-    said = str(schema.get("type", "value"))
-    if "minimum" in schema or "maximum" in schema:
-        said += f" {schema.get('minimum', '')}..{schema.get('maximum', '')}"
-    if "default" in schema:
-        said += f" (default {schema['default']})"
-    return said
-
-
-def _curl(path: str, verb: str, about: dict[str, Any]) -> str:
-    address = "http://127.0.0.1:8000" + path.replace("{name}", "ssd-mobilenet-v2-coco")
-    key = "" if about.get("security") == [] else ' -H "Authorization: Bearer $KEY"'
-    if verb == "get":
-        return f"curl{key} {address}"
-    needed = [one["name"] for one in about.get("parameters", ()) if one.get("required")]
-    query = "?ops=grayscale,resize:320" if "ops" in needed else ""
-    return f"curl{key} --data-binary @photo.jpg '{address}{query}'"
+def _again(row: Row) -> str:
+    if row.status in {429, 503}:
+        return "after <code>Retry-After</code>"
+    if row.status in {408, 504}:
+        return "once, with more time"
+    if row.status >= 500:
+        return "no; it is in the server's log"
+    return "after mending the request"

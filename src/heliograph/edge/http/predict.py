@@ -26,7 +26,9 @@ def by_model(services: Services) -> Handler:
     """`POST /api/v1/models/{name}/predict`."""
 
     async def predict(request: Request) -> Response:
-        return await _predict(services, request, read_head(request, model=request.path_params["name"]))
+        return await _predict(
+            services, request, read_head(request, model=request.path_params["name"])
+        )
 
     return predict
 

@@ -12,10 +12,17 @@ from heliograph.serving.values import Form, Head
 
 _KEYS = {"key", "api_key", "apikey", "access_token", "token", "authorization"}
 _FORMS: dict[str, Form] = {
-    "json": "json", "png": "png", "jpeg": "jpeg", "jpg": "jpeg", "webp": "webp"
+    "json": "json",
+    "png": "png",
+    "jpeg": "jpeg",
+    "jpg": "jpeg",
+    "webp": "webp",
 }
 _ACCEPTS: dict[str, Form] = {
-    "application/json": "json", "image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"
+    "application/json": "json",
+    "image/png": "png",
+    "image/jpeg": "jpeg",
+    "image/webp": "webp",
 }
 
 

@@ -111,7 +111,7 @@ def supervise(work: Callable[..., None], args: tuple[Any, ...], workers: int) ->
     context = multiprocessing.get_context("spawn")
     stop = threading.Event()
     for sig in _STOP_SIGNALS:
-        signal.signal(sig, lambda *_: stop.set())
+        signal.signal(sig, lambda _sig, _frame: stop.set())
     with tempfile.TemporaryDirectory(prefix="heliograph-metrics-") as folder:
         # Each worker counts in its own files; prometheus_client adds them up.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder

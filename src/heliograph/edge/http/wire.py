@@ -142,7 +142,10 @@ class Wire(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head, self._head_bytes = False, 0
-        if len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers) > self.limits.head_bytes:
+        if (
+            len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers)
+            > self.limits.head_bytes
+        ):
             raise self._head_too_large()
         if not self.url.startswith(b"/"):
             if self.parser.get_method() == b"CONNECT":

@@ -86,13 +86,13 @@ class _Graph:
     constants: list[TensorProto]
 
     def add(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        from onnx import helper  # noqa: PLC0415 - the `models` extra
+        from onnx import helper
 
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
         return output
 
     def constant(self, name: str, value: NDArray[np.generic]) -> str:
-        from onnx import numpy_helper  # noqa: PLC0415 - the `models` extra
+        from onnx import numpy_helper
 
         single = np.ascontiguousarray(value, np.float32).reshape(value.shape)
         self.constants.append(numpy_helper.from_array(single, name))
@@ -155,7 +155,7 @@ def _blocks() -> Iterator[_Block]:
 
 
 def _model(weights: Weights) -> ModelProto:
-    from onnx import TensorProto, checker, helper  # noqa: PLC0415 - the `models` extra
+    from onnx import TensorProto, checker, helper
 
     graph, size = _Graph(weights, [], []), _SIDE
     graph.constant("zero", np.array(0.0))

@@ -45,7 +45,7 @@ def build(source: Path, target: Path) -> None:
     Raises:
         ValueError: the source is not the expected TFLite model.
     """
-    from openvino import Core  # noqa: PLC0415 - slow to import, needed only while building
+    from openvino import Core
 
     try:
         model = Core().read_model(source)
@@ -56,8 +56,8 @@ def build(source: Path, target: Path) -> None:
 
 
 def _rebuilt(model: Model) -> Model:
-    import openvino  # noqa: PLC0415
-    from openvino import opset13 as ops  # noqa: PLC0415
+    import openvino
+    from openvino import opset13 as ops
 
     nodes = model.get_ordered_ops()
     _requantise, quantise = _of_type(nodes, "FakeQuantize")[:2]

@@ -20,7 +20,7 @@ def save_ir(model: Model, target: Path, names: Sequence[str]) -> None:
         target: the ``.xml`` file to write, with a ``.bin`` beside it.
         names: public names of the inputs, then of the outputs.
     """
-    import openvino  # noqa: PLC0415 - slow to import, needed only while building
+    import openvino
 
     for number, node in enumerate(model.get_ordered_ops()):
         node.set_friendly_name(f"node{number}")

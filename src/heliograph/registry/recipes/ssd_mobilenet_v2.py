@@ -47,8 +47,8 @@ def build(source: Path, target: Path) -> None:
 
 def _cut(source: Path) -> Model:
     """Convert only the nodes between the resized pixels and the raw predictions."""
-    from openvino import Model, PartialShape, Type  # noqa: PLC0415
-    from openvino.frontend import FrontEndManager, GeneralFailure  # noqa: PLC0415
+    from openvino import Model, PartialShape, Type
+    from openvino.frontend import FrontEndManager, GeneralFailure
 
     frontend = FrontEndManager().load_by_framework("tf")
     try:
@@ -72,8 +72,8 @@ def _cut(source: Path) -> Model:
 
 
 def _with_uint8_input(model: Model) -> Model:
-    from openvino import Layout, Type  # noqa: PLC0415
-    from openvino.preprocess import PrePostProcessor  # noqa: PLC0415
+    from openvino import Layout, Type
+    from openvino.preprocess import PrePostProcessor
 
     steps = PrePostProcessor(model)
     steps.input().tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))

@@ -184,7 +184,7 @@ def _load(file: IO[bytes]) -> object:
 def _named_tensors(loaded: object) -> dict[str, _Tensor]:
     if not isinstance(loaded, dict):
         got = type(loaded).__name__
-        raise ValueError(f"expected names and tensors, got {got}")  # noqa: TRY004 - the file's fault
+        raise ValueError(f"expected names and tensors, got {got}")  # noqa: TRY004 - one error for all
     items = cast("dict[object, object]", loaded).items()
     tensors = {n: t for n, t in items if isinstance(n, str) and isinstance(t, _Tensor)}
     if len(tensors) != len(items):

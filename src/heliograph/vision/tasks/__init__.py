@@ -10,7 +10,8 @@ from heliograph.vision.tasks.detectors.torchvision import Torchvision
 from heliograph.vision.tasks.detectors.yolo import YoloEnd2End, YoloV3, YoloV5, YoloV8
 
 TASKS: dict[str, Task] = {
-    module.TASK.name: module.TASK for module in (classification, detection, keypoints, edges, process)
+    module.TASK.name: module.TASK
+    for module in (classification, detection, keypoints, edges, process)
 }
 """Every task by name; its verb is its address under `/api/v1`."""
 

@@ -55,7 +55,7 @@ class Pictured(Result, Protocol):
 class Decoder(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="decoder"
 ):
-    """How one kind of model's raw outputs become a result: the `[output]` table of a `model.toml`."""
+    """How a model's raw outputs become a result: the `[output]` table of a `model.toml`."""
 
     def decode(self, raw: Raw, placement: Placement, labels: Sequence[str], options: Any) -> Result:
         """Turn one item's raw outputs into a result.

@@ -51,7 +51,9 @@ class Classes:
 
     def draw(self, pixels: Pixels) -> Pixels:
         """Write the best classes into the upper left corner."""
-        lines = [f"{label} {score:.0%}" for label, score in zip(self.labels, self.scores, strict=True)]
+        lines = [
+            f"{label} {score:.0%}" for label, score in zip(self.labels, self.scores, strict=True)
+        ]
         return draw.caption(pixels, lines[:5])
 
 
@@ -72,7 +74,8 @@ class Scores(Decoder, frozen=True, tag="scores"):
         activation: `softmax` or `sigmoid` for logits; `none` where the model ends in one.
         scale: for quantised outputs: score = (value - zero_point) * scale.
         zero_point: likewise.
-        first_class: class id of the first score (1 where index 0 is a background to be dropped).
+        first_class: lower class ids are dropped (1 where class 0 is a background); a class id is
+            always the index of its score and of its line in the labels file.
     """
 
     output: str = ""
@@ -86,14 +89,19 @@ class Scores(Decoder, frozen=True, tag="scores"):
     ) -> Classes:
         """See `Decoder.decode`."""
         del placement
-        values = (output(raw, self.output, 1)[self.first_class :] - self.zero_point) * self.scale
+        values = (output(raw, self.output, 1) - self.zero_point) * self.scale
         scores = activate(values, self.activation)
+        # A model that yields NaN has no opinion; its classes come last and are dropped.
+        scores = np.nan_to_num(scores, nan=-1.0, posinf=1.0, neginf=-1.0)
+        scores[: self.first_class] = -1.0
         many = min(options.top_k, scores.size)
         # A stable order among equal scores: lower class ids first.
         best = np.argsort(-scores, kind="stable")[:many]
-        ids = tuple(int(one) for one in best if scores[one] >= options.min_score)
+        ids = tuple(int(one) for one in best if scores[one] >= max(options.min_score, 0.0))
         return Classes(
-            ids, tuple(float(scores[one]) for one in ids), tuple(label_of(labels, one) for one in ids)
+            ids,
+            tuple(float(scores[one]) for one in ids),
+            tuple(label_of(labels, one) for one in ids),
         )
 
 
@@ -101,10 +109,10 @@ def activate(values: NDArray[np.float32], how: str) -> NDArray[np.float32]:
     """Logits to scores along the last axis: `softmax`, `sigmoid` or `none`."""
     if how == "softmax":
         grown = np.exp(values - values.max(axis=-1, keepdims=True))
-        return grown / grown.sum(axis=-1, keepdims=True)
+        return (grown / grown.sum(axis=-1, keepdims=True)).astype(np.float32)
     if how == "sigmoid":
         # tanh form: no overflow for large negative values.
-        return 0.5 * (np.tanh(0.5 * values) + 1.0)
+        return (0.5 * (np.tanh(0.5 * values) + 1.0)).astype(np.float32)
     return values
 
 

@@ -68,12 +68,7 @@ class Detections:
         Boxes in pixels, to two decimals.
         """
         return [
-            {
-                "label": label,
-                "score": round(score, 6),
-                "class_id": class_id,
-                "box": box_of(corners),
-            }
+            {"label": label, "score": round(score, 6), "class_id": class_id, "box": box_of(corners)}
             for label, score, class_id, corners in zip(
                 self.labels,
                 self.scores.tolist(),
@@ -96,12 +91,7 @@ def box_of(corners: Sequence[float]) -> dict[str, float]:
     """Left, top, right, bottom to `{"x", "y", "width", "height"}`, to two decimals."""
     # The corners are rounded, not the sides: a box that ends at the picture's edge still does.
     left, top, right, bottom = (round(side, 2) for side in corners)
-    return {
-        "x": left,
-        "y": top,
-        "width": round(right - left, 2),
-        "height": round(bottom - top, 2),
-    }
+    return {"x": left, "y": top, "width": round(right - left, 2), "height": round(bottom - top, 2)}
 
 
 def corners_of(box: dict[str, Any]) -> tuple[float, float, float, float]:
@@ -159,9 +149,7 @@ _RECALLS = np.linspace(0.0, 1.0, 101)
 _MOST_PER_PICTURE = 100
 
 
-def average_precision(
-    answers: Sequence[Detections], truth: Sequence[Truth]
-) -> Precision:
+def average_precision(answers: Sequence[Detections], truth: Sequence[Truth]) -> Precision:
     """Score answers as the COCO evaluation does.
 
     Source: `pycocotools/cocoeval.py` (`evaluateImg`, `accumulate`), boxes of all sizes, at most 100
@@ -183,9 +171,7 @@ def average_precision(
     return Precision(float(table.mean()), float(table[:, 0].mean()))
 
 
-def _of_class(
-    pictures: list[tuple[Detections, Truth]], class_id: int
-) -> NDArray[np.float64]:
+def _of_class(pictures: list[tuple[Detections, Truth]], class_id: int) -> NDArray[np.float64]:
     """Average precision of one class at each of the ten thresholds."""
     scores: list[NDArray[np.float32]] = []
     hits: list[NDArray[np.bool_]] = []
@@ -203,9 +189,7 @@ def _of_class(
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     padded = np.pad(precision, ((0, 0), (0, 1)))
     at = [np.searchsorted(line / total, _RECALLS, side="left") for line in found]
-    return np.array(
-        [line[where].mean() for line, where in zip(padded, at, strict=True)]
-    )
+    return np.array([line[where].mean() for line, where in zip(padded, at, strict=True)])
 
 
 def _matches(overlaps: NDArray[np.float32]) -> NDArray[np.bool_]:

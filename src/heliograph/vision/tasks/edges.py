@@ -42,8 +42,8 @@ class EdgesOptions(Options, frozen=True):
     blur: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.0
 
     def __post_init__(self) -> None:
-        """Hold that the numbers are numbers and the thresholds in order."""
-        gradients.check(self.low, self.high, self.blur)
+        """Hold that the thresholds are in order."""
+        gradients.check(self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,13 @@ class Edges:
 
     def draw(self, pixels: Pixels) -> Pixels:
         """Lay the edges over the picture in a bright green, as strong as they are."""
-        opacity = self.strength[:, :, None].astype(np.uint16)
-        mixed = (pixels * (255 - opacity) + np.array(_INK, np.uint16) * opacity + 127) // 255
-        return mixed.astype(np.uint8)
+        drawn, opacity = np.empty_like(pixels), self.strength.astype(np.uint16)
+        # Channel by channel: a third of the memory for what lies between.
+        for channel, ink in enumerate(_INK):
+            drawn[:, :, channel] = (
+                pixels[:, :, channel] * (255 - opacity) + ink * opacity + 127
+            ) // 255
+        return drawn
 
     def picture(self) -> Pixels:
         """See `Pictured.picture`: white on black, uint8 [h, w, 3]."""

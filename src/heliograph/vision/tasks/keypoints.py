@@ -40,17 +40,7 @@ COCO_POINTS = (
 
 COCO_EDGES = (
     *((0, 1), (0, 2), (1, 3), (2, 4), (0, 5), (0, 6), (5, 6), (5, 7), (7, 9)),
-    *(
-        (6, 8),
-        (8, 10),
-        (5, 11),
-        (6, 12),
-        (11, 12),
-        (11, 13),
-        (13, 15),
-        (12, 14),
-        (14, 16),
-    ),
+    *((6, 8), (8, 10), (5, 11), (6, 12), (11, 12), (11, 13), (13, 15), (12, 14), (14, 16)),
 )
 """Which of those points are joined by a line, as MoveNet's own pictures join them."""
 
@@ -64,7 +54,8 @@ class KeypointsOptions(Options, frozen=True):
 
     Attributes:
         top_k: at most this many people, best first.
-        min_score: only points with at least this score, 0-1; a person without one is left out.
+        min_score: only people with at least this score, 0-1, and of those only such points. (A
+            single-person model always answers; on pictures without people it scores lower.)
     """
 
     top_k: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
@@ -122,15 +113,8 @@ class Poses:
                 "score": round(score, 6),
                 "box": box_of(box),
                 "keypoints": [
-                    {
-                        "name": name,
-                        "x": round(x, 2),
-                        "y": round(y, 2),
-                        "score": round(sure, 6),
-                    }
-                    for name, (x, y), sure in zip(
-                        self.names, points, scores, strict=True
-                    )
+                    {"name": name, "x": round(x, 2), "y": round(y, 2), "score": round(sure, 6)}
+                    for name, (x, y), sure in zip(self.names, points, scores, strict=True)
                     if sure > 0
                 ],
             }
@@ -151,9 +135,7 @@ class Poses:
 
 def restore(predictions: list[dict[str, Any]]) -> Poses:
     """Read `Poses` back from its JSON form; points left out have score 0."""
-    seen = dict.fromkeys(
-        str(one["name"]) for person in predictions for one in person["keypoints"]
-    )
+    seen = dict.fromkeys(str(one["name"]) for person in predictions for one in person["keypoints"])
     names = COCO_POINTS if set(seen) <= set(COCO_POINTS) else tuple(seen)
     points = np.zeros((len(predictions), len(names), 2), np.float32)
     scores = np.zeros((len(predictions), len(names)), np.float32)
@@ -187,17 +169,13 @@ class MoveNet(Decoder, frozen=True, tag="movenet"):
     output: str = ""
 
     @np.errstate(all="ignore")
-    def decode(
-        self, raw: Raw, placement: Placement, labels: Sequence[str], options: Any
-    ) -> Poses:
+    def decode(self, raw: Raw, placement: Placement, labels: Sequence[str], options: Any) -> Poses:
         """See `Decoder.decode`; `labels` are the points' names, COCO's 17 where there are none."""
         values = output(raw, self.output, 3)
-        if values.shape[2] != 3:  # noqa: PLR2004 - y, x, score
+        if values.shape[2] != 3:
             raise _wrong(self.output, "[people, points, 3]", values.shape)
         size = placement.input
-        points = placement.points(
-            values[..., 1] * size.width, values[..., 0] * size.height
-        )
+        points = placement.points(values[..., 1] * size.width, values[..., 0] * size.height)
         return _answer(points, values[..., 2], placement, labels, options)
 
 
@@ -215,9 +193,7 @@ class Heatmaps(Decoder, frozen=True, tag="heatmaps"):
     output: str = ""
 
     @np.errstate(all="ignore")
-    def decode(
-        self, raw: Raw, placement: Placement, labels: Sequence[str], options: Any
-    ) -> Poses:
+    def decode(self, raw: Raw, placement: Placement, labels: Sequence[str], options: Any) -> Poses:
         """See `Decoder.decode`; `labels` as for `MoveNet`."""
         maps = output(raw, self.output, 3)
         many, down, across = maps.shape
@@ -234,9 +210,7 @@ class Heatmaps(Decoder, frozen=True, tag="heatmaps"):
         x = (columns + inside * np.sign(right) / 4) * placement.input.width / across
         y = (rows + inside * np.sign(below) / 4) * placement.input.height / down
         points = placement.points(x.astype(np.float32), y.astype(np.float32))
-        return _answer(
-            points[None], maps[every, rows, columns][None], placement, labels, options
-        )
+        return _answer(points[None], maps[every, rows, columns][None], placement, labels, options)
 
 
 def _answer(
@@ -257,20 +231,16 @@ def _answer(
     scores = np.where(sure, np.clip(scores, 0, 1), np.float32(0))
     person_scores = scores.mean(axis=1)
     scores[scores < options.min_score] = 0
-    points = np.clip(
-        np.where(sure[:, :, None], points, 0), 0, np.array(placement.size, np.float32)
-    )
+    points = np.clip(np.where(sure[:, :, None], points, 0), 0, np.array(placement.size, np.float32))
     best = np.argsort(-person_scores, kind="stable")
-    best = best[scores[best].any(axis=1)][: options.top_k]
-    return Poses(
-        points[best].astype(np.float32), scores[best], person_scores[best], names
-    )
+    best = best[(person_scores[best] >= options.min_score) & scores[best].any(axis=1)]
+    best = best[: options.top_k]
+    return Poses(points[best].astype(np.float32), scores[best], person_scores[best], names)
 
 
 def _wrong(name: str, expected: str, shape: tuple[int, ...]) -> HeliographError:
     return HeliographError(
-        Code.BAD_SHAPE,
-        f"Output {name!r}: expected {expected} per picture, got {list(shape)}.",
+        Code.BAD_SHAPE, f"Output {name!r}: expected {expected} per picture, got {list(shape)}."
     )
 
 
@@ -304,9 +274,7 @@ def similarity(points: NDArray[np.float32], true: Person) -> float:
     return float(falls[true.visible].mean())
 
 
-def mean_similarity(
-    answers: Sequence[Poses], truth: Sequence[Sequence[Person]]
-) -> float:
+def mean_similarity(answers: Sequence[Poses], truth: Sequence[Sequence[Person]]) -> float:
     """Mean OKS over all true people, 0-1; a person nobody found counts 0.
 
     Args:

@@ -1,8 +1,8 @@
 """Process: a picture through a pipeline of filters, in the order the caller wrote them.
 
 There is no model behind this task: the runner of its built-in "model" hands the picture through,
-and the work is done where other tasks turn raw outputs into answers. The language of `ops` is told in
-`vision/pipeline.py`.
+and the work is done where other tasks turn raw outputs into answers. The language of `ops` is told
+in `vision/pipeline.py`.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Candidates(NamedTuple):
     Attributes:
         corners: float32 [n, 4]: left, top, right, bottom in pixels of the model's input.
         scores: float32 [n], 0-1.
-        class_ids: int64 [n].
+        class_ids: int64 [n]; negative ones are no class and dropped.
     """
 
     corners: Floats
@@ -75,7 +75,6 @@ def answer(
     options: DetectionOptions,
     *,
     suppress: float | None = None,
-    first_class: int = 0,
 ) -> Detections:
     """Turn candidates into the answer.
 
@@ -86,23 +85,20 @@ def answer(
         options: what the caller asked.
         suppress: the model's own IoU threshold for overlaps; None if it suppresses them itself.
             `options.iou` goes before it.
-        first_class: lower class ids are background and dropped.
     """
     # Boxes are clipped before they compete, as the TensorFlow and torchvision references do.
     boxes = placement.boxes(found.corners)
     sides = boxes[:, 2:] - boxes[:, :2]
     real = np.isfinite(found.corners).all(axis=1) & (sides >= _THINNEST).all(axis=1)
     real &= np.isfinite(found.scores) & (found.scores >= options.min_score)
-    real &= found.class_ids >= first_class
+    real &= found.class_ids >= 0
     boxes, class_ids = boxes[real], found.class_ids[real]
     scores = np.minimum(found.scores[real], 1)
     threshold = suppress if options.iou is None else options.iou
     if threshold is None:
         best = np.argsort(-scores, kind="stable")[: options.top_k]
     else:
-        best = nms(
-            boxes, scores, class_ids, iou_threshold=threshold, limit=options.top_k
-        )
+        best = nms(boxes, scores, class_ids, iou_threshold=threshold, limit=options.top_k)
     names = tuple(label_of(labels, one) for one in class_ids[best].tolist())
     return Detections(boxes[best], scores[best], class_ids[best], names)
 
@@ -134,14 +130,13 @@ def aligned(raw: Raw, name: str, many: int) -> Floats:
 def wrong(name: str, expected: str, shape: tuple[int, ...]) -> HeliographError:
     """Say that an output does not have the shape its decoder expects."""
     return HeliographError(
-        Code.BAD_SHAPE,
-        f"Output {name!r}: expected {expected} per picture, got {list(shape)}.",
+        Code.BAD_SHAPE, f"Output {name!r}: expected {expected} per picture, got {list(shape)}."
     )
 
 
-def whole(values: Floats) -> Ids:
-    """Class ids that a model gives as floats to integers; -1 (dropped) where there is none."""
-    return np.where(np.abs(values) < 1 << 24, values, -1).astype(np.int64)
+def whole(values: Floats, first_class: int = 0) -> Ids:
+    """Class ids that a model gives as floats to integers; -1 for background and non-numbers."""
+    return np.where((values >= first_class) & (values < 1 << 24), values, -1).astype(np.int64)
 
 
 def from_centres(boxes: Floats) -> Floats:

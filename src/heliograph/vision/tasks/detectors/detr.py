@@ -54,9 +54,7 @@ class Detr(Decoder, frozen=True, tag="detr"):
         boxes, logits = rows(raw, self.boxes, 4), output(raw, self.logits, 2)
         last = logits.shape[1] - (self.activation == "softmax")
         if len(logits) != len(boxes) or last <= self.first_class:
-            raise wrong(
-                self.logits, f"[{len(boxes)}, > {self.first_class + 1}]", logits.shape
-            )
+            raise wrong(self.logits, f"[{len(boxes)}, > {self.first_class + 1}]", logits.shape)
         scores = activate(logits, self.activation)[:, self.first_class : last]
         if self.activation == "softmax":
             which = strongest(scores.max(axis=1), options.min_score)

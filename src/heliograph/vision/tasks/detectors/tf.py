@@ -60,17 +60,15 @@ class TfDetection(Decoder, frozen=True, tag="tf-detection"):
         scores = aligned(raw, self.scores, len(boxes))
         classes = aligned(raw, self.classes, len(boxes))
         if self.count:
-            many = int(
-                np.nan_to_num(np.clip(output(raw, self.count, 0), 0, len(boxes)))
-            )
+            many = int(np.nan_to_num(np.clip(output(raw, self.count, 0), 0, len(boxes))))
             scores = scores[:many]
         best = strongest(scores, options.min_score)
         found = Candidates(
             scaled(boxes[best][:, _TURNED], placement.input),
             scores[best],
-            whole(classes[best]),
+            whole(classes[best], self.first_class),
         )
-        return answer(found, placement, labels, options, first_class=self.first_class)
+        return answer(found, placement, labels, options)
 
 
 class Ssd(Decoder, frozen=True, tag="ssd"):
@@ -116,13 +114,9 @@ class Ssd(Decoder, frozen=True, tag="ssd"):
         boxes, table = rows(raw, self.boxes, 4), output(raw, self.scores, 2)
         priors = self.anchors()
         if len(boxes) != len(priors):
-            raise wrong(
-                self.boxes, f"[{len(priors)}, 4], one row per anchor,", boxes.shape
-            )
+            raise wrong(self.boxes, f"[{len(priors)}, 4], one row per anchor,", boxes.shape)
         if len(table) != len(priors) or table.shape[1] <= self.first_class:
-            raise wrong(
-                self.scores, f"[{len(priors)}, > {self.first_class}]", table.shape
-            )
+            raise wrong(self.scores, f"[{len(priors)}, > {self.first_class}]", table.shape)
         scores = activate(table, self.activation)[:, self.first_class :]
         best = strongest(scores.ravel(), options.min_score)
         which, class_ids = np.divmod(best, scores.shape[1])

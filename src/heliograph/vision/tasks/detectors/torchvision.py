@@ -47,5 +47,5 @@ class Torchvision(Decoder, frozen=True, tag="torchvision"):
         scores = aligned(raw, self.scores, len(boxes))
         classes = aligned(raw, self.labels, len(boxes))
         best = strongest(scores, options.min_score)
-        found = Candidates(boxes[best], scores[best], whole(classes[best]))
-        return answer(found, placement, labels, options, first_class=self.first_class)
+        found = Candidates(boxes[best], scores[best], whole(classes[best], self.first_class))
+        return answer(found, placement, labels, options)

@@ -71,9 +71,7 @@ class YoloV3(Decoder, frozen=True, tag="yolo-v3"):
             self._of_grid(raw, name, sizes, placement.input, options.min_score)
             for name, sizes in zip(names, self.anchors, strict=True)
         ]
-        corners, scores, class_ids = (
-            np.concatenate(part) for part in zip(*parts, strict=True)
-        )
+        corners, scores, class_ids = (np.concatenate(part) for part in zip(*parts, strict=True))
         best = strongest(scores, options.min_score)
         found = Candidates(corners[best], scores[best], class_ids[best])
         return answer(found, placement, labels, options, suppress=self.iou)
@@ -87,12 +85,8 @@ class YoloV3(Decoder, frozen=True, tag="yolo-v3"):
             grid = grid.transpose(1, 2, 0)
         down, across, depth = grid.shape
         values, rest = divmod(depth, len(sizes))
-        if rest or values <= 5:  # noqa: PLR2004 - four sides and the objectness
-            raise wrong(
-                name,
-                f"{len(sizes)} anchors times 5 + classes channels",
-                raw[name].shape,
-            )
+        if rest or values <= 5:
+            raise wrong(name, f"{len(sizes)} anchors times 5 + classes channels", raw[name].shape)
         cells = grid.reshape(down, across, len(sizes), values)
         sure = activate(cells[..., 4], "sigmoid")
         # The score is at most the objectness: what falls here would fall below.
@@ -104,9 +98,7 @@ class YoloV3(Decoder, frozen=True, tag="yolo-v3"):
         boxes = np.concatenate([offsets * stride, extent], axis=1, dtype=np.float32)
         classes = activate(picked[:, 5:], "sigmoid")
         scores = sure[row, column, which] * classes.max(axis=1)
-        return Candidates(
-            from_centres(boxes), scores, classes.argmax(axis=1).astype(np.int64)
-        )
+        return Candidates(from_centres(boxes), scores, classes.argmax(axis=1).astype(np.int64))
 
 
 class YoloV5(Decoder, frozen=True, tag="yolo-v5"):
@@ -131,7 +123,7 @@ class YoloV5(Decoder, frozen=True, tag="yolo-v5"):
     ) -> Detections:
         """See `Decoder.decode`."""
         values = output(raw, self.output, 2)
-        if values.shape[1] <= 5:  # noqa: PLR2004 - four sides and the objectness
+        if values.shape[1] <= 5:
             raise wrong(self.output, "[n, 5 + classes]", values.shape)
         sure = values[values[:, 4] >= options.min_score]
         scores = sure[:, 4] * sure[:, 5:].max(axis=1)
@@ -164,13 +156,11 @@ class YoloV8(Decoder, frozen=True, tag="yolo-v8"):
     ) -> Detections:
         """See `Decoder.decode`."""
         values = output(raw, self.output, 2)
-        if len(values) <= 4:  # noqa: PLR2004 - four sides
+        if len(values) <= 4:
             raise wrong(self.output, "[4 + classes, n]", values.shape)
         scores = values[4:].max(axis=0)
         best = strongest(scores, options.min_score)
-        corners = _corners(
-            values[:4, best].T, placement.input, normalised=self.normalised
-        )
+        corners = _corners(values[:4, best].T, placement.input, normalised=self.normalised)
         class_ids = values[4:, best].argmax(axis=0).astype(np.int64)
         found = Candidates(corners, scores[best], class_ids)
         return answer(found, placement, labels, options, suppress=self.iou)

@@ -1,0 +1,67 @@
+# The commands of the house. Everything lives in .venv; nothing is installed outside the checkout.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SRC    := src tests bench
+
+.PHONY: setup run test test-slow check format bench lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make run     install what serving needs and start the server on 127.0.0.1:8000'
+	@echo 'make test    install what the tests need and run them'
+	@echo 'make check   lint, types, import contracts'
+	@echo 'make bench   measure against other servers (long; see bench/README.md)'
+
+setup: $(VENV)/.serve
+
+$(VENV)/.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo 'Python 3.11 or newer is needed: make PYTHON=python3.11 run'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.serve: $(VENV)/.venv requirements/serve.txt pyproject.toml
+	$(BIN)/pip install --quiet --require-hashes -r requirements/serve.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.serve requirements/dev.txt
+	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+run: setup
+	$(BIN)/heliograph models prepare
+	$(BIN)/heliograph serve
+
+test: $(VENV)/.dev
+	$(BIN)/pytest
+
+test-slow: $(VENV)/.dev
+	$(BIN)/pytest -m slow
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check $(SRC)
+	$(BIN)/ruff format --check $(SRC)
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix --quiet $(SRC)
+	$(BIN)/ruff format $(SRC)
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench
+
+# Lock files carry names, versions and hashes, never an address.
+lock: $(VENV)/.venv
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header \
+	  --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml \
+	  --extra models --extra formats -o requirements/serve.txt
+	$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header \
+	  --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml \
+	  --extra models --extra formats --extra dev -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,111 @@
+"""One example for each answer, by the name of its schema: real answers of the built-in models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
+)
+_DOG = {
+    "label": "dog",
+    "score": 0.998617,
+    "class_id": 18,
+    "box": {"x": 103.79, "y": 31.01, "width": 154.88, "height": 263.6},
+}
+_OTHER_DOG = {
+    "label": "dog",
+    "score": 0.994818,
+    "class_id": 18,
+    "box": {"x": 337.47, "y": 162.95, "width": 160.64, "height": 204.56},
+}
+_WHIPPET = {"label": "whippet", "score": 0.055424, "class_id": 172}
+_GREYHOUND = {"label": "Italian greyhound", "score": 0.071007, "class_id": 171}
+_PERSON = {
+    "label": "person",
+    "score": 0.742,
+    "box": {"x": 118.2, "y": 44.5, "width": 96.4, "height": 281.1},
+    "keypoints": [
+        {"name": "nose", "x": 160.4, "y": 44.5, "score": 0.61},
+        {"name": "left_shoulder", "x": 189.0, "y": 92.7, "score": 0.83},
+    ],
+}
+_PNG = {"image": _PIXEL, "format": "png", "width": 1, "height": 1}
+
+
+def _answer(model: str, task: str, run: float, *predictions: dict[str, Any]) -> dict[str, Any]:
+    timings = {"queue": 0.09, "decode": 1.94, "batch": 0.02, "run": run, "finish": 0.31}
+    return {
+        "id": "pred_01a1ff21627d479a0ab30d93397adbc3",
+        "model": model,
+        "version": "1",
+        "task": task,
+        "image": {"width": 512, "height": 430},
+        "predictions": list(predictions),
+        "timings_ms": timings | {"total": round(sum(timings.values()), 3)},
+    }
+
+
+_DETECTIONS = _answer("ssd-mobilenet-v2-coco", "detection", 21.4, _DOG, _OTHER_DOG)
+_PROBLEM = {
+    "type": "/docs/errors#image_corrupt",
+    "title": "The picture is damaged or cut short",
+    "status": 400,
+    "code": "image_corrupt",
+    "detail": "The JPEG ends before its picture does. Send the whole file.",
+    "request_id": "req_01a1ff2110a6269b6f3ed0aadb50a6f2",
+}
+_LINE = {
+    "name": "ssd-mobilenet-v2-coco",
+    "version": "1",
+    "title": "SSD MobileNet v2 (COCO)",
+    "task": "detection",
+    "default": True,
+    "state": "ready",
+    "licence": "Apache-2.0",
+}
+_FIGURE = {
+    "name": "mAP",
+    "value": 0.22,
+    "data": "COCO minival",
+    "source": "published: TensorFlow 1 detection model zoo",
+}
+_PLAN = {
+    "engine": "openvino",
+    "threads": 1,
+    "instances": 2,
+    "max_batch": 1,
+    "max_wait_ms": 0.0,
+    "reason": "the default: one thread a run, one run a core, no batching until measured",
+}
+
+EXAMPLES: dict[str, Any] = {
+    "Detections": _DETECTIONS,
+    "Classes": _answer("efficientnet-lite3", "classification", 17.2, _GREYHOUND, _WHIPPET),
+    "Poses": _answer("movenet-lightning", "keypoints", 9.8, _PERSON),
+    "Edges": _answer("edges", "edges", 0.03, _PNG | {"edge_fraction": 0.062}),
+    "Processed": _answer("process", "process", 0.03, _PNG),
+    "Prediction": _DETECTIONS,
+    "PredictionList": {
+        "results": [
+            {"file": "pets.jpg"} | _DETECTIONS,
+            {"file": "holiday.jpg", "error": _PROBLEM},
+        ]
+    },
+    "Problem": _PROBLEM,
+    "ModelList": {"models": [_LINE]},
+    "ModelCard": _LINE
+    | {
+        "reason": "",
+        "description": "80 everyday kinds of things with boxes; the default detector.",
+        "provenance": "TensorFlow Object Detection API, ssd_mobilenet_v2_coco_2018_03_29.",
+        "digest": "sha256:e588c61e1b3a4f4e4038933a9806a566ef1709950f92da621e7235b7a46af90e",
+        "metrics": [_FIGURE],
+        "input": {"name": "images", "width": 300, "height": 300, "layout": "NHWC", "dtype": "uint8"},
+        "output": {"decoder": "ssd", "boxes": "encodings", "scores": "scores"},
+        "labels": ["background", "person", "bicycle"],
+        "plan": _PLAN,
+    },
+    "Health": {"status": "ready"},
+}
+"""Each is valid against its schema; a test holds that."""

@@ -1,0 +1,339 @@
+"""The OpenAPI 3.1 document: every address, what it takes, what it answers, how it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any
+
+from heliograph.core.errors import TABLE, Code
+from heliograph.edge.http import schemas
+from heliograph.edge.http.errors import MEDIA_TYPE
+from heliograph.edge.http.examples import EXAMPLES
+from heliograph.vision.tasks import TASKS
+from heliograph.vision.tasks.base import Task
+
+_ANY = {
+    *(Code.BAD_HEADER, Code.BAD_HOST, Code.BAD_REQUEST, Code.HEADERS_TOO_LARGE, Code.INTERNAL),
+    *(Code.METHOD_NOT_ALLOWED, Code.REQUEST_TIMEOUT, Code.TOO_LARGE, Code.TOO_MANY_CHUNKS),
+    Code.TOO_MANY_CONNECTIONS,
+}
+"""What any address may answer: the connection's own limits."""
+_KEYED = _ANY | {Code.UNAUTHENTICATED, Code.FORBIDDEN, Code.KEY_IN_URL, Code.UNKNOWN_FIELD}
+_OPERATOR = {Code.MODEL_INVALID, Code.STORAGE_FULL}
+"""What a start or a change of the house may meet, never a call."""
+_PREDICT = set(Code) - _OPERATOR - {Code.METHOD_NOT_ALLOWED}
+
+_ASKED = {
+    "classification": "What does the picture show?",
+    "detection": "What is in the picture, and where?",
+    "edges": "Where are the picture's edges?",
+    "keypoints": "Where are the joints of the people?",
+    "process": "Resize, crop, rotate, filter: a picture through a pipeline",
+}
+_ABOUT = {
+    "predict": "A picture in, an answer out.",
+    "models": "What is in service, and what one should know before relying on it.",
+    "health": "For load balancers, orchestrators and monitoring.",
+}
+_INFO = """\
+Image models as a service: a picture in, an answer out.
+
+Send the picture itself as the body, as a file of a form, or as base64 in JSON; get JSON or the \
+annotated picture. Boxes and joints are in pixels of the upright picture. Errors are problem JSON \
+(RFC 9457) with a `code` from a closed list. Where the server wants a key, send it as \
+`Authorization: Bearer KEY`."""
+_PICTURES = ("image/png", "image/jpeg", "image/webp")
+_EXAMPLE_VALUES: dict[str, Any] = {"ops": "grayscale,resize:320"}
+
+
+def describe() -> dict[str, Any]:
+    """The OpenAPI 3.1 document of this server."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Heliograph",
+            "version": version("heliograph"),
+            "summary": "Image models as a service.",
+            "description": _INFO,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "This server."}],
+        "tags": [{"name": name, "description": about} for name, about in _ABOUT.items()],
+        "security": [{"key": []}],
+        "paths": _paths(),
+        "components": {
+            "schemas": schemas.components(),
+            "headers": _HEADERS,
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Not needed where the server was started with --open.",
+                }
+            },
+        },
+    }
+
+
+def _paths() -> dict[str, Any]:
+    by_task = {f"/api/v1/{task.verb}": {"post": _by_task(task)} for task in TASKS.values()}
+    return by_task | {
+        "/api/v1/models/{name}/predict": {"parameters": [_NAME], "post": _by_model()},
+        "/api/v1/models": {
+            "get": _get("models", "listModels", "Which models are in service", "ModelList")
+        },
+        "/api/v1/models/{name}": {
+            "parameters": [_NAME],
+            "get": _get("models", "getModel", "A model's card", "ModelCard", {Code.NOT_FOUND}),
+        },
+        "/healthz": {"get": _open("getHealth", "Whether the process answers", "live", set())},
+        "/readyz": {
+            "get": _open(
+                "getReadiness",
+                "Whether every model is loaded and calls are taken",
+                "ready",
+                {Code.DRAINING, Code.MODEL_UNAVAILABLE},
+            )
+        },
+        "/metrics": {"get": _metrics()},
+    }
+
+
+_NAME = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "The model's name, from the list of models.",
+    "schema": {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$"},
+    "example": "ssd-mobilenet-v2-coco",
+}
+_HEADERS: dict[str, Any] = {
+    "Server-Timing": {
+        "description": "Milliseconds of each step, as browsers and tracing tools read them.",
+        "schema": {"type": "string"},
+        "example": "queue;dur=0.090, decode;dur=1.940, run;dur=21.400, total;dur=23.760",
+    },
+    "X-Request-Id": {
+        "description": "The call's id; quote it when asking for help.",
+        "schema": {"type": "string", "pattern": "^(pred|req)_[0-9a-f]{32}$"},
+        "example": "pred_01a1ff21627d479a0ab30d93397adbc3",
+    },
+    "X-Model": {
+        "description": "Which model answered, where the body is a picture: `name@version`.",
+        "schema": {"type": "string"},
+        "example": "ssd-mobilenet-v2-coco@1",
+    },
+    "Retry-After": {
+        "description": "Seconds after which the same call may succeed.",
+        "schema": {"type": "integer", "minimum": 0},
+        "example": 1,
+    },
+    "WWW-Authenticate": {
+        "description": "How to send a key.",
+        "schema": {"type": "string"},
+        "example": 'Bearer realm="heliograph"',
+    },
+}
+
+
+def _by_task(task: Task) -> dict[str, Any]:
+    answer = schemas.ANSWERS[task.name].__name__
+    options = [
+        _query(name, schema, required=name in _required(task))
+        for name, schema in schemas.parameters(task.options)
+    ]
+    return {
+        "tags": ["predict"],
+        "operationId": task.verb,
+        "summary": _ASKED.get(task.name, task.name),
+        "description": f"Asks the default model for {task.name}.",
+        "parameters": [*_COMMON, *options],
+        "requestBody": _BODY,
+        "responses": _answers(answer),
+    }
+
+
+def _required(task: Task) -> tuple[str, ...]:
+    fields, defaults = task.options.__struct_fields__, task.options.__struct_defaults__
+    return tuple(fields[: len(fields) - len(defaults)])
+
+
+def _by_model() -> dict[str, Any]:
+    return {
+        "tags": ["predict"],
+        "operationId": "predict",
+        "summary": "Ask one model about a picture",
+        "description": "The options are those of the model's task; others are refused by name.",
+        "parameters": [*_COMMON, *_all_options()],
+        "requestBody": _BODY,
+        "responses": _answers("Prediction"),
+    }
+
+
+def _all_options() -> list[dict[str, Any]]:
+    """The options of every task, each once; where they differ, the words say how."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for task in TASKS.values():
+        for name, schema in schemas.parameters(task.options):
+            found.setdefault(name, {})[task.name] = schema
+    return [_query(name, _merged(by_task)) for name, by_task in found.items()]
+
+
+def _merged(by_task: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    kept, *others = by_task.values()
+    said = {name: kept[name] for name in kept if all(kept[name] == one.get(name) for one in others)}
+    meanings = (f"For {task}: {schema['description']}" for task, schema in by_task.items())
+    return said | {"description": " ".join(meanings)}
+
+
+def _query(name: str, schema: dict[str, Any], *, required: bool = False) -> dict[str, Any]:
+    rest = dict(schema)
+    about = {"name": name, "in": "query", "required": required}
+    about |= {"description": rest.pop("description", ""), "schema": rest}
+    if name in _EXAMPLE_VALUES:
+        about["example"] = _EXAMPLE_VALUES[name]
+    return about
+
+
+_COMMON: list[dict[str, Any]] = [
+    _query(
+        "version",
+        {"type": "string", "description": "a version of the model; the one in service if left out."},
+    ),
+    _query(
+        "format",
+        {
+            "enum": ["json", "png", "jpeg", "webp"],
+            "description": "the answer as JSON, or as a picture with the answer drawn on it; the "
+            "Accept header does the same. Left out: a picture for tasks whose answer is one (edges, "
+            "process), JSON for the others.",
+        },
+    ),
+]
+_BINARY = {"type": "string", "format": "binary"}
+_BODY: dict[str, Any] = {
+    "required": True,
+    "description": "A JPEG, PNG, WebP, BMP or GIF (its first frame), recognised by its content.",
+    "content": {
+        "image/*": {"schema": _BINARY},
+        "application/octet-stream": {"schema": _BINARY},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "description": "One file or several; several get one answer each, in order.",
+                "required": ["image"],
+                "properties": {"image": {"type": "array", "minItems": 1, "items": _BINARY}},
+            }
+        },
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["image"],
+                "properties": {
+                    "image": {
+                        "type": "string",
+                        "contentEncoding": "base64",
+                        "description": "the file in base64, with or without a `data:` prefix.",
+                    }
+                },
+            },
+            "example": {"image": EXAMPLES["Edges"]["predictions"][0]["image"]},
+        },
+    },
+}
+
+
+def _answers(answer: str) -> dict[str, Any]:
+    one_or_several = [_ref(answer), _ref("PredictionList")]
+    content: dict[str, Any] = {
+        "application/json": {
+            "schema": {"anyOf": one_or_several},
+            "examples": {
+                "one": {"summary": "One picture", "value": EXAMPLES[answer]},
+                "several": {"summary": "Several files", "value": EXAMPLES["PredictionList"]},
+            },
+        }
+    } | {kind: {"schema": _BINARY} for kind in _PICTURES}
+    headers = ("Server-Timing", "X-Request-Id", "X-Model")
+    return {"200": _ok(content, headers)} | _problems(_PREDICT)
+
+
+def _get(
+    tag: str, operation: str, summary: str, schema: str, codes: Iterable[Code] = ()
+) -> dict[str, Any]:
+    return {
+        "tags": [tag],
+        "operationId": operation,
+        "summary": summary,
+        "responses": {"200": _ok(_json(schema, EXAMPLES[schema]))} | _problems({*_KEYED, *codes}),
+    }
+
+
+def _open(operation: str, summary: str, status: str, codes: set[Code]) -> dict[str, Any]:
+    return {
+        "tags": ["health"],
+        "operationId": operation,
+        "summary": summary,
+        "security": [],
+        "responses": {"200": _ok(_json("Health", {"status": status}))} | _problems(_ANY | codes),
+    }
+
+
+def _metrics() -> dict[str, Any]:
+    text = {"schema": {"type": "string"}, "example": "heliograph_in_flight 0.0\n"}
+    return {
+        "tags": ["health"],
+        "operationId": "getMetrics",
+        "summary": "Metrics in Prometheus's text format",
+        "responses": {"200": _ok({"text/plain": text})}
+        | _problems(_KEYED - {Code.UNKNOWN_FIELD, Code.KEY_IN_URL}),
+    }
+
+
+def _json(schema: str, example: Any) -> dict[str, Any]:
+    return {"application/json": {"schema": _ref(schema), "example": example}}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": schemas.REF.format(name=name)}
+
+
+def _ok(content: dict[str, Any], headers: Iterable[str] = ()) -> dict[str, Any]:
+    said: dict[str, Any] = {"description": "The answer.", "content": content}
+    return said | ({"headers": _headers(headers)} if headers else {})
+
+
+def _headers(names: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _problems(codes: Iterable[Code]) -> dict[str, Any]:
+    """The refusals, by status; each status names its codes."""
+    by_status: dict[int, list[Code]] = {}
+    for code in sorted(codes):
+        by_status.setdefault(TABLE[code].status, []).append(code)
+    return {str(status): _problem(status, by_status[status]) for status in sorted(by_status)}
+
+
+def _problem(status: int, codes: list[Code]) -> dict[str, Any]:
+    headers = ["X-Request-Id"]
+    if status in {401, 503}:
+        headers.append("WWW-Authenticate" if status == 401 else "Retry-After")
+    return {
+        "description": ", ".join(f"`{code}`" for code in codes),
+        "headers": _headers(headers),
+        "content": {MEDIA_TYPE: {"schema": _ref("Problem"), "example": _refusal(codes[0])}},
+    }
+
+
+def _refusal(code: Code) -> dict[str, Any]:
+    row = TABLE[code]
+    return EXAMPLES["Problem"] | {
+        "type": f"/docs/errors#{code}",
+        "title": row.title,
+        "status": row.status,
+        "code": str(code),
+        "detail": f"{row.title}.",
+    }

@@ -1,0 +1,53 @@
+"""Fixtures for every test: a data folder with converted models, real servers, real photos."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.server import Server, running
+
+ROOT = Path(__file__).parents[1]
+PHOTOS = ROOT.parent / "shared" / "data" / "photos"
+RECIPES = ROOT / "src" / "heliograph" / "registry" / "recipes"
+
+
+@pytest.fixture(scope="session")
+def home(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder that all servers of a session share, and later sessions too.
+
+    Converting the built-in models takes seconds; their recipes' digest names the folder, so that
+    changed recipes convert afresh.
+    """
+    digest = hashlib.sha256()
+    for recipe in sorted(RECIPES.glob("*.py")):
+        digest.update(recipe.read_bytes())
+    if not pytestconfig.pluginmanager.hasplugin("cacheprovider"):
+        return tmp_path_factory.mktemp("home")
+    return pytestconfig.cache.mkdir(f"heliograph-home-{digest.hexdigest()[:12]}")
+
+
+@pytest.fixture(scope="session")
+def server(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that lets everybody in, with every built-in model."""
+    log = tmp_path_factory.mktemp("server") / "stderr"
+    with running(home, "--open", stderr=log) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def keyed_server(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that asks for the administrator key; it serves `process` and `edges` only."""
+    log = tmp_path_factory.mktemp("keyed-server") / "stderr"
+    with running(home, "--models", "process,edges", stderr=log) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """The folder of real photos beside the checkout; without it the test is skipped."""
+    if not PHOTOS.is_dir():
+        pytest.skip("the photos are not here: expected ../shared/data/photos beside the repository")
+    return PHOTOS
