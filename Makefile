@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-SRC    := src tests bench
+SRC    := src tests bench tools
 
 .PHONY: setup run test test-slow check format bench lock clean
 .DEFAULT_GOAL := help

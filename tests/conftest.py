@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support.server import Server, running
 
 ROOT = Path(__file__).parents[1]

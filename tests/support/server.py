@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,13 +59,14 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise AssertionError(f"SIGTERM did not stop the server:\n{self.log()[-4000:]}") from None
+            words = f"SIGTERM did not stop the server:\n{self.log()[-4000:]}"
+            raise AssertionError(words) from None
 
 
 @contextmanager
 def running(
     home: Path, *options: str, stderr: Path, environ: Mapping[str, str] | None = None
-) -> Iterator[Server]:
+) -> Generator[Server]:
     """Run `heliograph serve OPTIONS` until the block ends.
 
     Args:
@@ -79,10 +80,12 @@ def running(
     """
     given = list(options) if "--port" in options else ["--port", "0", *options]
     command = [sys.executable, "-m", "heliograph", "serve", "--home", str(home), *given]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("HELIOGRAPH_")}
+    # A developer's own settings are not the tests'.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("HELIOGRAPH_")}
+    env.update(environ or {})
     with stderr.open("wb") as log:
         process = subprocess.Popen(
-            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**clean, **(environ or {})}
+            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env
         )
     try:
         address = _await(process, stderr)
@@ -110,7 +113,7 @@ def _await(process: subprocess.Popen[bytes], stderr: Path) -> str:
                 except httpx.TransportError as error:
                     said = repr(error)
                 else:
-                    if reply.status_code == httpx.codes.OK:
+                    if reply.is_success:
                         return found[1]
                     said = reply.text
             time.sleep(0.05)

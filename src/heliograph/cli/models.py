@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 import msgspec
 
-from heliograph.app import home_folder, tune_model
+from heliograph.app import tune_model
 from heliograph.core.errors import HeliographError
 from heliograph.registry.catalog import BUILTIN, find_packages
 from heliograph.registry.sources import locate
 from heliograph.registry.values import ModelPackage
 from heliograph.runtimes.base import Plan
 from heliograph.runtimes.tune import Trial
+from heliograph.settings import home_folder
 
 
 @click.group(invoke_without_command=True)

@@ -12,10 +12,11 @@ from typing import Any
 import click
 
 from heliograph.accounts.key import OpenGate
-from heliograph.app import App, build, home_folder, read_settings
+from heliograph.app import App, build
 from heliograph.cli.files import gather, read
 from heliograph.core.errors import HeliographError
 from heliograph.serving.values import Answer, Entry, Head
+from heliograph.settings import home_folder, read_settings
 
 _COLUMNS = ("file", "label", "score", "x", "y", "width", "height", "error")
 

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from heliograph.accounts.key import admin_key
-from heliograph.app import Settings, home_folder, read_settings
 from heliograph.app import serve as serve_app
+from heliograph.settings import Settings, home_folder, read_settings
 
 _OPTIONS: dict[str, tuple[str, str]] = {
     "host": ("server", "host"),

@@ -114,7 +114,8 @@ class AsyncClient:
         **options: Option,
     ) -> list[Answer]:
         """See `Client.predict_many`."""
-        asked, feed = questions.of_model(model, task, version, options), Feed(pictures)
+        asked = questions.of_model(model, task, version, options)
+        feed = Feed(pictures, at_once)
         async with asyncio.TaskGroup() as workers:
             for _ in range(at_once):
                 workers.create_task(self._work(asked, feed))

@@ -131,9 +131,7 @@ def failure(error: Exception, address: str, seconds: float) -> ClientError:
     elif isinstance(error, httpx.TimeoutException | TimeoutError):
         made = OutOfTimeError(address, seconds)
     elif isinstance(error, httpx.DecodingError):
-        made = BadReplyError(
-            "The answer's Content-Encoding is broken; is a proxy in between?"
-        )
+        made = BadReplyError("The answer's Content-Encoding is broken; is a proxy in between?")
     else:
         made = UnreachableError(address, str(error) or type(error).__name__)
     made.__cause__ = error

@@ -25,9 +25,15 @@ class Feed:
 
     Args:
         pictures: may be a generator; it is never further ahead than there are workers.
+        at_once: how many workers there will be.
+
+    Raises:
+        ValueError: without a worker nothing would be done.
     """
 
-    def __init__(self, pictures: Iterable[Source]) -> None:
+    def __init__(self, pictures: Iterable[Source], at_once: int) -> None:
+        if at_once < 1:
+            raise ValueError(f"at_once is at least 1; got {at_once}.")
         self._pictures = enumerate(pictures)
         self._answers: dict[int, Answer] = {}
         self._lock = threading.Lock()

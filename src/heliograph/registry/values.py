@@ -89,7 +89,7 @@ class ModelPackage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     metrics: tuple[Metric, ...] = ()
     input: InputSpec
     output: AnyDecoder
-    folder: Path = Path()
+    folder: str = ""
 
     @property
     def digest(self) -> str:
@@ -102,7 +102,7 @@ class ModelPackage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         """The labels by class id; empty when the model has none."""
         if not self.labels:
             return ()
-        return tuple((self.folder / self.labels).read_text("utf-8").splitlines())
+        return tuple(Path(self.folder, self.labels).read_text("utf-8").splitlines())
 
 
 def read_package(folder: Path) -> ModelPackage:
@@ -113,7 +113,7 @@ def read_package(folder: Path) -> ModelPackage:
     """
     try:
         table = tomllib.loads((folder / "model.toml").read_text("utf-8"))
-        package = msgspec.convert(table | {"folder": folder}, ModelPackage)
+        package = msgspec.convert(table | {"folder": str(folder)}, ModelPackage)
     except (OSError, ValueError) as error:
         raise HeliographError(
             Code.MODEL_INVALID, f"{folder.name}/model.toml: {_words(error)}"

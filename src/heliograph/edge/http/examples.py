@@ -70,6 +70,11 @@ _FIGURE = {
     "data": "COCO minival",
     "source": "published: TensorFlow 1 detection model zoo",
 }
+_INPUT = {
+    **{"name": "images", "width": 300, "height": 300, "layout": "NHWC", "dtype": "uint8"},
+    **{"channels": "RGB", "fit": "stretch", "crop_fraction": 1.0, "centred": True, "pad": 0},
+    **{"resample": "bilinear-corner", "mean": [0.0], "std": [1.0]},
+}
 _PLAN = {
     "engine": "openvino",
     "threads": 1,
@@ -101,7 +106,7 @@ EXAMPLES: dict[str, Any] = {
         "provenance": "TensorFlow Object Detection API, ssd_mobilenet_v2_coco_2018_03_29.",
         "digest": "sha256:e588c61e1b3a4f4e4038933a9806a566ef1709950f92da621e7235b7a46af90e",
         "metrics": [_FIGURE],
-        "input": {"name": "images", "width": 300, "height": 300, "layout": "NHWC", "dtype": "uint8"},
+        "input": _INPUT,
         "output": {"decoder": "ssd", "boxes": "encodings", "scores": "scores"},
         "labels": ["background", "person", "bicycle"],
         "plan": _PLAN,

@@ -146,8 +146,9 @@ def _by_task(task: Task) -> dict[str, Any]:
     return {
         "tags": ["predict"],
         "operationId": task.verb,
+        "x-task": task.name,
         "summary": _ASKED.get(task.name, task.name),
-        "description": f"Asks the default model for {task.name}.",
+        "description": f"Asks the default model of the task `{task.name}`.",
         "parameters": [*_COMMON, *options],
         "requestBody": _BODY,
         "responses": _answers(answer),

@@ -116,9 +116,9 @@ def _codes(text: str) -> str:
 def curl(path: str, verb: str, about: dict[str, Any]) -> str:
     """The command that calls an operation, for a shell."""
     address = "http://127.0.0.1:8000" + path.replace("{name}", "ssd-mobilenet-v2-coco")
-    key = [] if about.get("security") == [] else ['-H "Authorization: Bearer $KEY"']
+    key = [] if about.get("security") == [] else ['-H "Authorization: Bearer $HELIOGRAPH_KEY"']
     if verb == "get":
-        return " ".join(["curl", *key, address])
+        return " \\\n  ".join([" ".join(["curl", *key]), address])
     given = [
         f"{one['name']}={one['example']}"
         for one in about.get("parameters", ())
@@ -127,7 +127,8 @@ def curl(path: str, verb: str, about: dict[str, Any]) -> str:
     query = f"?{'&'.join(given)}" if given else ""
     # A picture as answer would fill the terminal with bytes.
     save = ["-o answer.png"] if about["operationId"] in {"edges", "process"} else []
-    return " \\\n  ".join(["curl", *key, "--data-binary @photo.jpg", *save, f"'{address}{query}'"])
+    first, *rest = [*key, "--data-binary @photo.jpg", *save, f"'{address}{query}'"]
+    return " \\\n  ".join([f"curl {first}", *rest])
 
 
 def _shape(name: str, shape: dict[str, Any]) -> str:
@@ -162,8 +163,8 @@ def _kind(schema: dict[str, Any]) -> str:
     else:
         said = escape({"object": "JSON object", "null": "null"}.get(schema.get("type", ""), ""))
         said = said or escape(str(schema.get("type", "any")) + _range(schema))
-    default = f"<br><small>default {escape(str(schema['default']))}</small>"
-    return said + (default if schema.get("default", "") != "" else "")
+    default = schema.get("default", "")
+    return said + (f"<br><small>default {escape(str(default))}</small>" if default != "" else "")
 
 
 def _range(schema: dict[str, Any]) -> str:

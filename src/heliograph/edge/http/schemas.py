@@ -336,12 +336,22 @@ def components() -> dict[str, Any]:
     _, made = msgspec.json.schema_components(kinds, ref_template=REF)
     for kind in kinds:
         explain(made[kind.__name__], kind)
-    made["Problem"]["properties"]["code"]["x-extensible-enum"] = sorted(Code)
+    problem = made["Problem"]["properties"]
+    problem["code"]["x-extensible-enum"] = sorted(Code)
+    problem["retry_after"] = _plain(problem["retry_after"])
+    _said_in_full(made["InputSpec"])
     made |= _unions()
     for name, example in EXAMPLES.items():
         made[name]["examples"] = [example]
     # Through JSON and back: msgspec leaves defaults that are tuples.
     return msgspec.json.decode(msgspec.json.encode(dict(sorted(made.items()))))
+
+
+def _said_in_full(schema: dict[str, Any]) -> None:
+    """Of a type that people write too: in an answer nothing is left out, defaults included."""
+    schema["required"] = list(schema["properties"])
+    for field in schema["properties"].values():
+        field.pop("default", None)
 
 
 def _unions() -> dict[str, Any]:

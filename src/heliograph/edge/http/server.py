@@ -20,7 +20,8 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from heliograph.edge.http.wire import Wire, WireLimits, protocol
+from heliograph.edge.http.limits import WireLimits
+from heliograph.edge.http.wire import Wire, protocol
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LONGEST_STOP = 30

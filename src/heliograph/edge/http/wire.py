@@ -3,17 +3,20 @@
 uvicorn parses (llhttp) and keeps connections; this subclass adds what ASGI middleware cannot, since
 that runs only after parsing:
 
-Covered: time to send the head, least rate of the body, size and number of headers, length of the
-request line, number of chunks and their overhead, size of the body (before `100 Continue` is sent),
-open connections, upgrades and absolute-form targets, the body-less `Host` tricks, one problem shape
-for every parse error, no request cut in two by a graceful stop.
-Not covered: TLS (uvicorn's own), HTTP/2 (not spoken).
+Covered: time to send a head (of the first request and of every later one), least rate of the body,
+size and number of headers, length of the request line, number of chunks and their overhead,
+trailers (dropped), size of the body (before `100 Continue` is sent), bytes of unfinished bodies of
+all connections, readers that never read, open connections, upgrades, absolute-form targets, the
+`Host` tricks and other headers that may stand once, one problem shape for every parse error, no
+request cut in two by a graceful stop, answers in the order of the requests even if a later one of a
+pipeline is refused.
+Not covered: TLS (uvicorn's own), HTTP/2 (not spoken). A client that closes its sending half counts
+as gone: that cannot be told from a hang-up.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
 import httptools
@@ -21,33 +24,21 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.edge.http.errors import problem
+from heliograph.edge.http.limits import (
+    RequestHead,
+    WireLimits,
+    body_too_large,
+    check_head,
+    head_size,
+    head_too_large,
+    malformed,
+    no_upgrade,
+)
 
 EXTENSION = "heliograph"
-
-
-@dataclass(frozen=True, slots=True)
-class WireLimits:
-    """What one connection may ask of the server.
-
-    Attributes:
-        head_bytes: request line and headers together.
-        headers: number of headers.
-        head_seconds: from the first byte of a request to the end of its headers.
-        body_bytes: largest body.
-        body_rate: least bytes per second of a body, measured over `body_window` seconds.
-        body_window: seconds.
-        chunks: most chunks of a chunked body.
-        connections: most connections open at once.
-    """
-
-    head_bytes: int = 16 << 10
-    headers: int = 100
-    head_seconds: float = 10.0
-    body_bytes: int = 21 << 20
-    body_rate: float = 1024.0
-    body_window: float = 5.0
-    chunks: int = 65_536
-    connections: int = 2048
+# A head and a chunked body are fed in slices, so that framing is told from data in time.
+_SLICE = 4096
+_FRAMING = 2 * _SLICE
 
 
 class Connection:
@@ -71,21 +62,33 @@ def protocol(limits: WireLimits) -> type[HttpToolsProtocol]:
 class Wire(HttpToolsProtocol):
     """One connection; see the module's docstring."""
 
+    parser: Any
     limits = WireLimits()
     draining = False
+    bodies = 0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._timer: asyncio.TimerHandle | None = None
-        self._open = False
+        self._reader: asyncio.TimerHandle | None = None
+        # The message that arrives: has it begun, is it still its head, bytes so far of what kind.
+        self._begun = False
         self._in_head = True
-        self._head_bytes = 0
-        self._overhead = 0
+        self._sized = False
+        self._keep = True
+        self._fed = 0
+        self._head = 0
         self._chunks = 0
-        self._body_seen = 0
-        self._refused = False
+        self._body = 0
+        self._held = 0
+        # The request whose body arrives, and the one being answered; other than with a pipeline
+        # they are one.
+        self._arriving: Any = None
+        self._answering: Any = None
+        self._refusal: HeliographError | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client is there; perhaps one too many."""
         super().connection_made(transport)
         if len(self.connections) > self.limits.connections:
             self._refuse(
@@ -96,44 +99,58 @@ class Wire(HttpToolsProtocol):
                 )
             )
             return
-        self._watch_head()
+        self._timer = self.loop.call_later(self.limits.head_seconds, self._head_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone: whoever works for it is told."""
         self._unwatch()
+        self._release()
+        if self._reader is not None:
+            self._reader.cancel()
+        if self._answering is not None and not self._answering.response_complete:
+            _hang_up(self._answering)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._refused:
-            return
-        if self._in_head:
-            if not self._open and not self._head_bytes:
-                self._watch_head()
-            self._head_bytes += len(data)
-        self._overhead += len(data)
+        """Bytes came."""
         self._unset_keepalive_if_required()
+        view, at = memoryview(data), 0
+        while at < len(data) and self._refusal is None:
+            step = len(data) if self._sized else _SLICE
+            self._feed(view[at : at + step])
+            at += step
+
+    def _feed(self, data: memoryview) -> None:
+        self._fed += len(data)
         try:
             self.parser.feed_data(data)
+            self._check_sizes()
         except HeliographError as error:
             self._refuse(error)
         except httptools.HttpParserCallbackError as error:
             inner = error.__context__
-            self._refuse(inner if isinstance(inner, HeliographError) else _malformed())
+            self._refuse(inner if isinstance(inner, HeliographError) else malformed())
         except httptools.HttpParserUpgrade:
-            self._refuse(_no_upgrade())
+            self._refuse(no_upgrade())
         except httptools.HttpParserError:
-            self._refuse(_malformed())
+            self._refuse(malformed())
         else:
-            if self._in_head and self._head_bytes > self.limits.head_bytes:
-                self._refuse(self._head_too_large())
+            if self._timer is None and (self._begun or self._fed):
+                self._watch()
 
     # --- parser callbacks -------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        """A request begins."""
         super().on_message_begin()
-        self._open, self._in_head = True, True
-        self._chunks = self._body_seen = self._overhead = 0
+        self._begun = True
+        self._arriving = None
+        self._chunks = self._body = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """One header line is there, or one trailer."""
+        if not self._in_head:
+            return  # a trailer; nothing here reads them, and it must not pass for a header
         super().on_header(name, value)
         if len(self.headers) > self.limits.headers:
             raise HeliographError(
@@ -141,27 +158,29 @@ class Wire(HttpToolsProtocol):
             )
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._head_bytes = False, 0
-        if (
-            len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers)
-            > self.limits.head_bytes
-        ):
-            raise self._head_too_large()
-        if not self.url.startswith(b"/"):
-            if self.parser.get_method() == b"CONNECT":
-                raise HeliographError(Code.METHOD_NOT_ALLOWED, "This server is no proxy.")
-            raise HeliographError(
-                Code.BAD_REQUEST, "The request target must be a path that begins with '/'."
-            )
-        self._check_headers()
+        """A head is whole: checked before anybody sees it."""
+        parser = self.parser
+        self._head = head_size(self.url, self.headers)
+        head = RequestHead(
+            parser.get_method(),
+            self.url,
+            parser.get_http_version(),
+            self.headers,
+            parser.should_upgrade(),
+        )
+        self._sized = check_head(head, self.limits)
         super().on_headers_complete()
-        self.scope["extensions"] = {EXTENSION: Connection(self.cycle)}
-        if self.draining:
-            self.cycle.keep_alive = False
-        self._watch_body()
+        self._unwatch()
+        self._in_head = False
+        self._arriving = self.cycle
+        self.scope["extensions"] = {EXTENSION: Connection(self.cycle)}  # type: ignore[typeddict-item]
+        self._keep = self.cycle.keep_alive and not self.draining
+        # Whoever is refused before its body was asked for may send that body or leave it: what
+        # comes next on this connection could not be told.
+        self.cycle.keep_alive = self._keep and not self.expect_100_continue
 
     def on_chunk_header(self) -> None:
-        """llhttp has read the size line of one chunk."""
+        """The size line of one chunk is there."""
         self._chunks += 1
         if self._chunks > self.limits.chunks:
             raise HeliographError(
@@ -170,119 +189,155 @@ class Wire(HttpToolsProtocol):
             )
 
     def on_body(self, body: bytes) -> None:
-        self._body_seen += len(body)
-        if self._body_seen > self.limits.body_bytes:
-            raise self._body_too_large()
-        if self._chunks and self._overhead - self._body_seen > 65_536 + 16 * self._chunks:
-            raise HeliographError(Code.BAD_HEADER, "The chunks carry more framing than data.")
-        if not self.cycle.response_complete:
-            # The handler is woken once, when the body is whole: bodies are bounded by the limit
-            # above, and a wake-up for every 64 KiB would cost more than the bytes.
-            self.cycle.body += body
+        """A piece of a body is there."""
+        self._body += len(body)
+        if self._body > self.limits.body_bytes:
+            raise body_too_large(self.limits)
+        if self.cycle.response_complete:
+            return
+        self._held += len(body)
+        type(self).bodies += len(body)
+        # The handler is woken once, when the body is whole: bodies are bounded by the limit
+        # above, and a wake-up for every 64 KiB would cost more than the bytes.
+        self.cycle.body += body
+        if self.bodies > self.limits.bodies_bytes:
+            raise HeliographError(
+                Code.OVERLOADED, "Too many pictures arrive at once. Try again.", retry_after=1.0
+            )
 
     def on_message_complete(self) -> None:
-        self._open = False
+        """A request is whole."""
+        self._check_sizes()
         self._unwatch()
+        self._release()
+        if not self.cycle.response_started:
+            self.cycle.keep_alive = self._keep and not self.draining
+        self._begun, self._in_head, self._sized = False, True, False
+        self._fed = 0
+        self._arriving = None
         super().on_message_complete()
+
+    # --- answers, in the order of the requests -----------------------------------------------
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """An answer is written: the next of a pipeline, or the refusal that waited, follows."""
+        super().on_response_complete()
+        waiting = self.transport.get_write_buffer_size()
+        if waiting and self._reader is None:
+            self._watch_reader(waiting)
+        if self._refusal is not None and self._answering.response_complete:
+            self._say(self._refusal)
+
+    def _refuse(self, error: HeliographError) -> None:
+        """Answer with a problem and close, after what has been asked before is answered."""
+        self._unwatch()
+        self._release()
+        self._refusal = error
+        at_fault, answering = self._arriving, self._answering
+        if self.pipeline and self.pipeline[0][0] is at_fault:
+            self.pipeline.popleft()
+        if answering is None or answering.response_complete or answering is at_fault:
+            self._say(error)
+
+    def _say(self, error: HeliographError) -> None:
+        if self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
+        cycle = self._arriving
+        if cycle is None or not cycle.response_started:
+            status, headers, body = problem(error)
+            lines = [STATUS_LINE[status]]
+            lines += [name + b": " + value + b"\r\n" for name, value in headers]
+            self.transport.write(b"".join(lines) + b"connection: close\r\n\r\n" + body)
+        if cycle is not None and not cycle.response_complete:
+            _hang_up(cycle)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        # Closed at once, bytes on their way here would answer the client with a reset, and the
+        # refusal would be lost.
+        self._timer = self.loop.call_later(self.limits.linger_seconds, self.transport.close)
 
     # --- deadlines ---------------------------------------------------------------------------
 
-    def _watch_head(self) -> None:
-        self._unwatch()
-        self._timer = self.loop.call_later(self.limits.head_seconds, self._head_is_late)
-
-    def _head_is_late(self) -> None:
-        if self._open or self._head_bytes:
-            self._refuse(
-                HeliographError(
-                    Code.REQUEST_TIMEOUT,
-                    f"The headers did not arrive within {self.limits.head_seconds:g} seconds.",
-                )
-            )
-        elif self.cycle is None:
-            self.transport.close()
-
-    def _watch_body(self) -> None:
-        self._unwatch()
-        self._timer = self.loop.call_later(
-            self.limits.body_window, self._body_is_late, self._body_seen
-        )
-
-    def _body_is_late(self, seen: int) -> None:
-        if not self._open:
-            return
-        if self._body_seen - seen < self.limits.body_rate * self.limits.body_window:
-            self._refuse(
-                HeliographError(
-                    Code.REQUEST_TIMEOUT,
-                    f"The body arrives at less than {self.limits.body_rate:g} bytes a second.",
-                )
-            )
+    def _watch(self) -> None:
+        if self._in_head:
+            self._timer = self.loop.call_later(self.limits.head_seconds, self._head_is_late)
         else:
-            self._watch_body()
+            self._timer = self.loop.call_later(
+                self.limits.body_window, self._body_is_late, self._body
+            )
 
     def _unwatch(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    # --- refusals ----------------------------------------------------------------------------
+    def _head_is_late(self) -> None:
+        if self.flow.read_paused:  # it is we who do not listen
+            self._watch()
+        elif self._begun or self._fed:
+            self._refuse(
+                HeliographError(
+                    Code.REQUEST_TIMEOUT,
+                    f"The headers did not arrive within {self.limits.head_seconds:g} seconds.",
+                )
+            )
+        else:
+            self.transport.close()
 
-    def _check_headers(self) -> None:
-        hosts = 0
-        for name, value in self.headers:
-            if name == b"host":
-                hosts += 1
-            elif name == b"content-length" and int(value) > self.limits.body_bytes:
-                raise self._body_too_large()
-            elif name == b"upgrade" and self.parser.should_upgrade():
-                raise _no_upgrade()
-        if hosts != 1:
-            raise HeliographError(Code.BAD_HOST, f"Exactly one Host header is needed, got {hosts}.")
-
-    def _head_too_large(self) -> HeliographError:
-        return HeliographError(
-            Code.HEADERS_TOO_LARGE,
-            f"The request line and headers may be {self.limits.head_bytes} bytes together.",
-        )
-
-    def _body_too_large(self) -> HeliographError:
-        return HeliographError(
-            Code.TOO_LARGE,
-            f"The body may be at most {self.limits.body_bytes} bytes. Scale the picture down.",
-        )
-
-    def _refuse(self, error: HeliographError) -> None:
-        """Answer with a problem and close; if an answer has begun already, only close."""
-        self._refused = True
-        self._unwatch()
-        if self.transport is None or self.transport.is_closing():
+    def _body_is_late(self, seen: int) -> None:
+        if (
+            self.flow.read_paused
+            or self._body - seen >= self.limits.body_rate * self.limits.body_window
+        ):
+            self._watch()
             return
-        cycle = self.cycle
-        begun = self._open and cycle is not None and not self._in_head and cycle.response_started
-        if cycle is not None and not cycle.response_complete:
-            cycle.disconnected = True
-            cycle.message_event.set()
-        if not begun:
-            status, headers, body = problem(error)
-            lines = [STATUS_LINE[status]]
-            lines += [name + b": " + value + b"\r\n" for name, value in headers]
-            self.transport.write(b"".join(lines) + b"connection: close\r\n\r\n" + body)
-        self.transport.close()
+        self._refuse(
+            HeliographError(
+                Code.REQUEST_TIMEOUT,
+                f"The body arrives at less than {self.limits.body_rate:g} bytes a second.",
+            )
+        )
+
+    def _watch_reader(self, waiting: int) -> None:
+        self._reader = self.loop.call_later(self.limits.read_seconds, self._reader_is_late, waiting)
+
+    def _reader_is_late(self, waiting: int) -> None:
+        self._reader = None
+        left = self.transport.get_write_buffer_size()
+        if left >= waiting:
+            self.transport.abort()
+        elif left:
+            self._watch_reader(left)
+
+    # --- checks ------------------------------------------------------------------------------
+
+    def _check_sizes(self) -> None:
+        if self._in_head:
+            if self._fed > self.limits.head_bytes:
+                raise head_too_large(self.limits)
+        elif not self._sized and self._fed - self._head - self._body > _FRAMING + 16 * self._chunks:
+            raise HeliographError(Code.BAD_HEADER, "The chunks carry more framing than data.")
+
+    def _release(self) -> None:
+        """The body that arrived here is whole, or will never be."""
+        type(self).bodies -= self._held
+        self._held = 0
 
     def shutdown(self) -> None:
         """A graceful stop: a request that has begun to arrive is still taken and answered."""
-        if self._open or self._head_bytes:
+        if self._refusal is None and (self._begun or self._fed):
             type(self).draining = True
-            if self.cycle is not None and not self.cycle.response_complete:
-                self.cycle.keep_alive = False
+            if self._answering is not None:
+                self._answering.keep_alive = False
             return
         super().shutdown()
 
 
-def _malformed() -> HeliographError:
-    return HeliographError(Code.BAD_HEADER, "This is not a valid HTTP/1.1 request.")
-
-
-def _no_upgrade() -> HeliographError:
-    return HeliographError(Code.BAD_REQUEST, "This address speaks HTTP/1.1 only; no upgrade.")
+def _hang_up(cycle: Any) -> None:
+    cycle.disconnected = True
+    cycle.message_event.set()

@@ -1,0 +1,135 @@
+"""The settings tree, a branch per concern, and reading it; what each means stands beside it.
+
+`docs/reference/settings.md` is made from these classes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from heliograph.core import settings as core_settings
+from heliograph.core.errors import Code, HeliographError
+from heliograph.core.settings import Branch
+
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+class ServerSettings(Branch, frozen=True):
+    """The HTTP server.
+
+    Attributes:
+        host: address to listen on; anything but loopback needs a TLS proxy in front for now.
+        port: 0 picks a free one.
+        workers: processes that share the port.
+        open: no key needed; only on loopback.
+        hosts: names accepted in the Host header besides localhost and addresses, with commas;
+            `*` for any.
+        connections: most connections open at once in one worker.
+        head_seconds: in which the headers of a request must arrive.
+        body_rate: least bytes per second of a body.
+        grace: seconds between saying "not ready" and closing the port at a stop.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8000
+    workers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    open: bool = False
+    hosts: str = ""
+    connections: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2048
+    head_seconds: Annotated[float, msgspec.Meta(gt=0, le=300)] = 10.0
+    body_rate: Annotated[float, msgspec.Meta(ge=1)] = 1024.0
+    grace: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.5
+
+
+class ServingSettings(Branch, frozen=True):
+    """The inference path.
+
+    Attributes:
+        seats: calls in progress in one worker; further ones are refused at once.
+        deadline: seconds from a call's head to its answer.
+        exact: decode every JPEG at full size.
+        files: most pictures in one multipart call.
+        models: names of the models to serve, with commas; empty for all that are found.
+        instances: runs of a model at the same time; 0 for one a core.
+    """
+
+    seats: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 64
+    deadline: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0
+    exact: bool = False
+    files: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
+    models: str = ""
+    instances: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
+
+
+class ImageSettings(Branch, frozen=True):
+    """What a picture may cost.
+
+    Attributes:
+        bytes: largest file.
+        pixels: largest width x height.
+        side: longest side in pixels.
+        frames: most frames of an animation.
+        metadata: most bytes of EXIF, XMP, ICC and text.
+        extra_formats: also take HEIC, AVIF and TIFF (needs the `formats` extra).
+    """
+
+    bytes: Annotated[int, msgspec.Meta(ge=1, le=1 << 30)] = 20 << 20
+    pixels: Annotated[int, msgspec.Meta(ge=1, le=1 << 30)] = 40_000_000
+    side: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 12_000
+    frames: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 64
+    metadata: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 4 << 20
+    extra_formats: bool = False
+
+
+class LogSettings(Branch, frozen=True):
+    """The log, on standard error.
+
+    Attributes:
+        style: `plain` for people, `json` for programs.
+        level: `debug`, `info`, `warning` or `error`; `info` has a line for each call.
+    """
+
+    style: Literal["plain", "json"] = "plain"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The tree of settings, a branch per concern; `home` is the data folder."""
+
+    home: Path
+    server: ServerSettings = ServerSettings()
+    serving: ServingSettings = ServingSettings()
+    image: ImageSettings = ImageSettings()
+    log: LogSettings = LogSettings()
+
+
+def home_folder(given: str | None = None) -> Path:
+    """The data folder: the argument, `HELIOGRAPH_HOME`, or `~/.heliograph`."""
+    chosen = given or os.environ.get("HELIOGRAPH_HOME") or "~/.heliograph"
+    return Path(chosen).expanduser().absolute()
+
+
+def read_settings(home: Path, given: dict[str, dict[str, Any]] | None = None) -> Settings:
+    """Merge command line, environment and `home/heliograph.toml`, and check the whole.
+
+    Raises:
+        HeliographError: `validation`, naming the setting.
+    """
+    settings = core_settings.load(
+        Settings,
+        home=home,
+        file=home / "heliograph.toml",
+        environ=os.environ,
+        given=given or {},
+    )
+    if settings.server.open and settings.server.host not in _LOOPBACK:
+        raise HeliographError(
+            Code.VALIDATION,
+            f"--open lets everybody in and is for loopback only, but host is "
+            f"{settings.server.host!r}. Leave --open away: the key lies in admin.key.",
+        )
+    return settings
