@@ -86,10 +86,10 @@ def fields(kind: type) -> str:
 def settings() -> str:
     parts = [
         "# Settings\n",
-        "From the command line, the environment (`HELIOGRAPH_BRANCH_FIELD`), `heliograph.toml` in",
-        "the data folder (a table per branch), or the default; the first that says something",
-        "counts. An unknown name or a value out of range stops the start. `HELIOGRAPH_HOME` chooses",
-        "the data folder.\n",
+        "From the command line, the environment (`HELIOGRAPH_BRANCH_FIELD`), `heliograph.toml`",
+        "in the data folder (a table per branch), or the default; the first that says something",
+        "counts. An unknown name or a value out of range stops the start. `HELIOGRAPH_HOME`",
+        "chooses the data folder.\n",
     ]
     for branch, kind in Settings.__annotations__.items():
         if branch == "home":
@@ -156,8 +156,8 @@ def tasks() -> str:
 
 def operations() -> str:
     lines = [
-        "`ops=` is a list of steps, with `,` or `|` between them, done in the order written. A step",
-        "is `verb`, or `verb:value:value`, or `verb:name=value`.\n",
+        "`ops=` is a list of steps, with `,` or `|` between them, done in the order written. A",
+        "step is `verb`, or `verb:value:value`, or `verb:name=value`.\n",
     ]
     for verb in VERBS:
         lines += [f"### {verb.name}\n", summary(verb.step) + "\n", fields(verb.step) + "\n"]

@@ -57,6 +57,7 @@ def build(
     gate: Gate | None = None,
     meter: Meter | None = None,
     only: Iterable[str] = (),
+    watch: Callable[[int], object] = lambda _: None,
 ) -> App:
     """Wire an application; models are not loaded yet.
 
@@ -65,6 +66,7 @@ def build(
         gate: who may call; by default the one the settings ask for.
         meter: takes the usage; by default nobody does.
         only: names of models to serve, instead of those the settings name.
+        watch: told how many calls are in progress.
     """
     wanted = set(only) or {one for one in settings.serving.models.split(",") if one}
     packages = find_packages([BUILTIN, settings.home / "models"])
@@ -81,7 +83,7 @@ def build(
         gate=gate or _gate(settings),
         catalog=catalog,
         meter=meter or NullMeter(),
-        seats=Seats(settings.serving.seats),
+        seats=Seats(settings.serving.seats, watch),
         deadline=settings.serving.deadline,
         limits=_limits(settings.image),
     )
@@ -168,7 +170,7 @@ def serve(settings: Settings, sock: socket.socket) -> None:
 
     telemetry_log.setup(settings.log.style, settings.log.level)
     metrics = Metrics()
-    app = build(settings, meter=TelemetryMeter(metrics))
+    app = build(settings, meter=TelemetryMeter(metrics), watch=metrics.seats.set)
     hosts = frozenset(
         one.strip().lower() for one in settings.server.hosts.split(",") if one.strip()
     )

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from heliograph.core.call import Caller
 from heliograph.core.errors import Code, HeliographError
+
+_PREFIX = "hg_admin_"
+_SHORTEST = 16
 
 
 def admin_key(home: Path) -> tuple[str, bool]:
@@ -16,17 +20,38 @@ def admin_key(home: Path) -> tuple[str, bool]:
 
     Returns:
         The key, and whether it was made just now.
+
+    Raises:
+        HeliographError: `validation` if the file holds no key.
     """
     path = home / "admin.key"
+    if path.exists():
+        return _read(path), False
+    key = _PREFIX + secrets.token_urlsafe(32)
+    handle, scratch = tempfile.mkstemp(prefix=".admin.key-", dir=home)  # mode 0600
     try:
-        # O_EXCL: of several workers that start at once one makes the key, the others read it.
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(key + "\n")
+        # Linked when it is whole: nobody ever reads half a key, and of several processes that
+        # start at once one makes it and the others read that one.
+        os.link(scratch, path)
     except FileExistsError:
-        return path.read_text("ascii").strip(), False
-    key = "hg_admin_" + secrets.token_urlsafe(32)
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(key + "\n")
+        return _read(path), False
+    finally:
+        os.unlink(scratch)
     return key, True
+
+
+def _read(path: Path) -> str:
+    key = path.read_bytes().strip()
+    # An empty or shortened file must never become a key that anybody can guess.
+    if len(key) < _SHORTEST or not key.isascii():
+        raise HeliographError(
+            Code.VALIDATION,
+            "admin.key holds no key: it is shorter than 16 characters or not ASCII. Delete it and "
+            "start again for a new one.",
+        )
+    return key.decode("ascii")
 
 
 class KeyGate:

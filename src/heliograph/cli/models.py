@@ -42,7 +42,7 @@ def models(context: click.Context, home: str | None, *, as_json: bool) -> None:
 def prepare(found: tuple[object, dict[str, ModelPackage]], names: tuple[str, ...]) -> None:
     """Check and convert the files of NAMES (default: all), so that a start is quick."""
     folder, packages = home_folder(str(found[0])), found[1]
-    wanted = names or tuple(name for name, one in packages.items() if one.weights)
+    wanted = _with_weights(packages, names)
     failed = False
     with click.progressbar(wanted, label="preparing models", item_show_func=str) as bar:
         for name in bar:
@@ -57,19 +57,34 @@ def prepare(found: tuple[object, dict[str, ModelPackage]], names: tuple[str, ...
 
 @models.command()
 @click.argument("names", nargs=-1)
-@click.option("--seconds", default=1.0, show_default=True, help="Time for each measurement.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, 60),
+    default=1.0,
+    show_default=True,
+    help="Time for each measurement.",
+)
 @click.pass_obj
 def tune(
     found: tuple[object, dict[str, ModelPackage]], names: tuple[str, ...], seconds: float
 ) -> None:
     """Measure how NAMES (default: all) run best on this machine, and keep the plans."""
     home, packages = Path(str(found[0])), found[1]
-    for name in names or tuple(name for name, one in packages.items() if one.weights):
-        if name not in packages:
-            raise click.UsageError(f"There is no model {name!r}; there are {', '.join(packages)}.")
+    for name in _with_weights(packages, names):
         click.echo(click.style(name, bold=True))
         plan = tune_model(packages[name], home, seconds=seconds, told=_trial)
         click.echo(f"  -> {_plan(plan)}\n     {plan.reason}")
+
+
+def _with_weights(packages: dict[str, ModelPackage], names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names given, or those of all models that have a file."""
+    there = tuple(name for name, one in packages.items() if one.weights)
+    for name in names:
+        if name not in there:
+            raise click.UsageError(
+                f"There is no model file {name!r}; there are {', '.join(there)}."
+            )
+    return names or there
 
 
 def _trial(trial: Trial) -> None:

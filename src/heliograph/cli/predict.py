@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import itertools
 import json
+import os
 import sys
 from concurrent.futures import Future
 from pathlib import Path
@@ -14,7 +17,7 @@ import click
 from heliograph.accounts.key import OpenGate
 from heliograph.app import App, build
 from heliograph.cli.files import gather, read
-from heliograph.core.errors import HeliographError
+from heliograph.core.errors import Code, HeliographError
 from heliograph.serving.values import Answer, Entry, Head
 from heliograph.settings import home_folder, read_settings
 
@@ -113,7 +116,9 @@ def _run_all(
 
 
 def _start(head: Head, home: str | None, *, exact: bool) -> App:
-    settings = read_settings(home_folder(home), {"serving": {"exact": exact}} if exact else {})
+    # Nobody else calls: the hands of the lane are the limit, not a server's seats.
+    serving = {"seats": 100_000} | ({"exact": True} if exact else {})
+    settings = read_settings(home_folder(home), {"serving": serving})
     only = [head.model] if head.model else _default_of(head.task, settings.home)
     app = build(settings, gate=OpenGate(), only=only)
     app.catalog.load_all()
@@ -126,6 +131,8 @@ def _default_of(task: str, home: Path) -> list[str]:
     packages = [
         one for one in find_packages([BUILTIN, home / "models"]).values() if one.task == task
     ]
+    if not packages:
+        raise HeliographError(Code.NOT_FOUND, f"There is no model for the task {task[:60]!r}.")
     packages.sort(key=lambda one: not one.default)
     return [one.name for one in packages[:1]]
 
@@ -135,17 +142,20 @@ def _one(app: App, head: Head, path: Path, keep: Path | None) -> dict[str, Any]:
         entry: Entry = app.path.enter(head)
         answer = app.path.answer(entry, read(path))
     except HeliographError as error:
-        return {"file": str(path), "error": f"[{error.code}] {error.detail}"}
+        return {"file": _name(path), "error": f"[{error.code}] {error.detail}"}
     except OSError as error:
-        return {"file": str(path), "error": f"cannot be read: {error.strerror}"}
+        return {"file": _name(path), "error": f"cannot be read: {error.strerror}"}
     row: dict[str, Any] = {
-        "file": str(path),
+        "file": _name(path),
         "model": answer.model,
         "image": {"width": answer.size.width, "height": answer.size.height},
         "timings_ms": answer.timings.rounded(),
     }
     if keep is not None:
-        row["written"] = str(_write(answer, keep, path))
+        try:
+            row["written"] = _name(_write(answer, keep, path))
+        except OSError as error:
+            return {"file": _name(path), "error": f"cannot be written: {error.strerror}"}
     if not entry.pictured or head.form == "jpeg":
         row["predictions"] = answer.result.predictions()
     return row
@@ -156,13 +166,19 @@ def _write(answer: Answer, folder: Path, path: Path) -> Path:
         raise AssertionError("a pictured call came back without a picture; this is a bug")
     folder.mkdir(parents=True, exist_ok=True)
     ending = answer.drawn.media_type.removeprefix("image/").replace("jpeg", "jpg")
-    target = folder / f"{path.stem if str(path) != '-' else 'stdin'}.{ending}"
-    count = 1
-    while target.exists() and count < 1000:
-        count += 1
-        target = folder / f"{path.stem}-{count}.{ending}"
-    target.write_bytes(answer.drawn.data)
-    return target
+    stem = path.stem if str(path) != "-" else "stdin"
+    for count in itertools.count(1):
+        target = folder / (f"{stem}.{ending}" if count == 1 else f"{stem}-{count}.{ending}")
+        # Made and taken in one step: two files of one name may be finished at the same moment.
+        with contextlib.suppress(FileExistsError), target.open("xb") as file:
+            file.write(answer.drawn.data)
+            return target
+    raise AssertionError("itertools.count ended; this cannot be")
+
+
+def _name(path: Path) -> str:
+    """A path as text that can be printed, whatever bytes it is made of."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _bar(length: int) -> Any:
@@ -210,6 +226,7 @@ def _cell(value: Any) -> Any:
 
 def _table(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, header_style="bold")
@@ -219,11 +236,11 @@ def _table(rows: list[dict[str, Any]]) -> None:
     for line in _lines(rows):
         name, last = ("" if line["file"] == last else line["file"]), line["file"]
         if line["error"]:
-            table.add_row(name, f"[red]{line['error'].replace('[', chr(92) + '[')}", "", "")
+            table.add_row(escape(name), f"[red]{escape(line['error'])}", "", "")
             continue
         box = " ".join(
             f"{line[side]:.0f}" for side in ("x", "y", "width", "height") if side in line
         )
         score = f"{line['score']:.3f}" if line["score"] != "" else ""
-        table.add_row(name, line["label"] or "(nothing found)", score, box)
+        table.add_row(escape(name), escape(line["label"]) or "(nothing found)", score, box)
     Console(width=None if sys.stdout.isatty() else 120).print(table)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import TypedDict
 from urllib.parse import urlsplit
 
@@ -76,6 +77,9 @@ class Target:
     def choose(cls, address: str | None, key: str | None) -> Target:
         """Take what was given, else `HELIOGRAPH_ADDRESS` and `HELIOGRAPH_KEY`, else the defaults.
 
+        The default key of a server on this machine is the administrator key of this user's own
+        data folder, if there is one; it is never sent to another machine.
+
         Raises:
             ValueError: the address or the key cannot be one.
         """
@@ -88,7 +92,8 @@ class Target:
         if not fit or "?" in chosen or "#" in chosen:
             raise ValueError(f"Expected an address such as {ADDRESS}; got {chosen!r}.")
         # A key read from a file ends in a line break.
-        secret = (os.environ.get("HELIOGRAPH_KEY", "") if key is None else key).strip()
+        host = urlsplit(chosen).hostname or ""
+        secret = (_default_key(host) if key is None else key).strip()
         if not secret.isascii() or not secret.isprintable() or " " in secret:
             raise ValueError("The key holds a character that no key has; was it pasted whole?")
         return cls(chosen, secret)
@@ -100,15 +105,11 @@ class Target:
         if self.key:
             headers["authorization"] = f"Bearer {self.key}"
         # A company's proxy cannot reach this very machine, and a redirect would take the key along.
-        return {"headers": headers, "trust_env": not self._loopback, "follow_redirects": False}
-
-    @property
-    def _loopback(self) -> bool:
-        host = urlsplit(self.address).hostname or ""
-        try:
-            return host == "localhost" or ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return {
+            "headers": headers,
+            "trust_env": not _is_loopback(urlsplit(self.address).hostname or ""),
+            "follow_redirects": False,
+        }
 
 
 def patience(left: float) -> dict[str, float]:
@@ -190,3 +191,21 @@ def retry_after(header: str, now: float | None = None) -> float | None:
     except ValueError:
         return None
     return max(0.0, when.timestamp() - (time.time() if now is None else now))
+
+
+def _default_key(host: str) -> str:
+    said = os.environ.get("HELIOGRAPH_KEY")
+    if said is not None or not _is_loopback(host):
+        return said or ""
+    home = Path(os.environ.get("HELIOGRAPH_HOME") or "~/.heliograph").expanduser()
+    try:
+        return (home / "admin.key").read_text("ascii")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -40,7 +40,8 @@ class Client:
 
     Args:
         address: the server's; by default `HELIOGRAPH_ADDRESS`, else http://127.0.0.1:8000.
-        key: by default `HELIOGRAPH_KEY`; a server that was started with `--open` needs none.
+        key: by default `HELIOGRAPH_KEY`, else for a server on this machine the administrator key
+            in this user's data folder; a server that was started with `--open` needs none.
         timeout: seconds for a whole call, retries and the pauses between them included.
         retries: how often a call is tried again that met a busy or stopping server or no
             connection. A refusal (4xx, but for 429) is final.

@@ -51,6 +51,8 @@ def load(
     try:
         if file.exists():
             for branch, table in tomllib.loads(file.read_text("utf-8")).items():
+                if not isinstance(table, dict):
+                    raise ValueError(f"{branch!r} in {file.name} is not a table, as in [server]")
                 tree.setdefault(branch, {}).update(table)
         for name, value in environ.items():
             branch, _, field = name.removeprefix(PREFIX).lower().partition("_")

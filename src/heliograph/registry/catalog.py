@@ -114,7 +114,7 @@ class Catalog(Generic[M]):
             )
         return shelf.model
 
-    def default(self, task: str) -> M:
+    def default(self, task: str, version: str = "") -> M:
         """The default model of a task: the one marked so, else the first by name.
 
         Raises:
@@ -126,4 +126,4 @@ class Catalog(Generic[M]):
         of_task.sort(key=lambda one: not one.package.default)
         if not of_task:
             raise HeliographError(Code.NOT_FOUND, f"No model for {task} is in service.")
-        return self.find(of_task[0].package.name)
+        return self.find(of_task[0].package.name, version)

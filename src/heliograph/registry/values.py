@@ -137,7 +137,9 @@ def _rules(package: ModelPackage) -> list[str]:
     if package.weights is None and package.engine != "identity":
         wrong.append(f"engine {package.engine!r} needs [weights]")
     inside = [package.labels, package.weights.file if package.weights else ""]
-    wrong += [
-        f"{one!r} is not a plain file name" for one in inside if one != Path(one).name and one
-    ]
+    wrong += [f"{one!r} is not a plain file name" for one in inside if one and not _is_plain(one)]
     return wrong
+
+
+def _is_plain(name: str) -> bool:
+    return name == Path(name).name and name != ".." and name.isprintable()

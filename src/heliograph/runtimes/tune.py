@@ -20,7 +20,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from heliograph.core.errors import HeliographError
 from heliograph.runtimes.base import Arrays, Plan, Runner
 
 GAIN = 1.10
@@ -114,7 +113,7 @@ def tune(
     for plan in candidates(engine, path, free_batch=free):
         try:
             trial = _try(load(path, plan), plan, example, expected, seconds)
-        except HeliographError:
+        except Exception:  # noqa: BLE001, S112 - an engine that cannot run it is no candidate
             continue
         trials.append(trial)
         told(trial)
@@ -152,12 +151,14 @@ def _try(
     began = time.perf_counter()
 
     def hand() -> None:
+        start = time.perf_counter()
         while True:
-            start = time.perf_counter()
-            if start >= stop:
-                return
             runner.run(batch)
-            times.append(time.perf_counter() - start)
+            end = time.perf_counter()
+            times.append(end - start)
+            start = end
+            if end >= stop:
+                return
 
     hands = [threading.Thread(target=hand) for _ in range(plan.instances)]
     for one in hands:
@@ -171,12 +172,18 @@ def _try(
 
 
 def _difference(found: Arrays, expected: Arrays) -> float:
+    """The largest relative difference; infinite where outputs are missing or of another kind."""
     worst = 0.0
-    for one, other in zip(found.values(), expected.values(), strict=True):
+    for name, other in expected.items():
+        one = found.get(name)
+        if one is None or one.shape != other.shape or one.dtype != other.dtype:
+            return float("inf")
         if one.dtype.kind != "f" or one.size == 0:
             continue
-        largest = float(np.max(np.abs(other))) or 1.0
-        worst = max(worst, float(np.max(np.abs(one - other))) / largest)
+        largest = float(np.nanmax(np.abs(other), initial=0.0)) or 1.0
+        apart = np.where(np.isnan(one) & np.isnan(other), 0.0, np.abs(one - other))
+        # A NaN on one side only is as far apart as can be.
+        worst = max(worst, float(np.nan_to_num(apart, nan=np.inf).max()) / largest)
     return worst
 
 

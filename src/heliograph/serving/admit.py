@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -21,13 +22,23 @@ from heliograph.vision.decode import Limits
 from heliograph.vision.tasks.base import Options
 
 
-class Seats:
-    """A bounded number of places for calls in progress."""
+def _nobody(taken: int) -> None:
+    del taken
 
-    def __init__(self, count: int) -> None:
+
+class Seats:
+    """A bounded number of places for calls in progress.
+
+    Args:
+        count: how many there are.
+        watch: told how many are taken after each change.
+    """
+
+    def __init__(self, count: int, watch: Callable[[int], object] = _nobody) -> None:
         self.count = count
         self._taken = 0
         self._lock = threading.Lock()
+        self._watch = watch
 
     @property
     def taken(self) -> int:
@@ -48,11 +59,13 @@ class Seats:
         with self._lock:
             self.look()
             self._taken += 1
+            self._watch(self._taken)
 
     def give_back(self) -> None:
         """Free a seat."""
         with self._lock:
             self._taken -= 1
+            self._watch(self._taken)
 
 
 class Ticket:
@@ -159,7 +172,7 @@ class Desk:
         model = (
             self.catalog.find(head.model, head.version)
             if head.model
-            else self.catalog.default(head.task)
+            else self.catalog.default(head.task, head.version)
         )
         options = parse_options(model.task.options, head.options)
         self.seats.look()

@@ -28,13 +28,18 @@ T = TypeVar("T")
 
 
 class Item:
-    """One picture in a lane: its tensor, and in the end its arrays or its error."""
+    """One picture in a lane: its tensor, and in the end its arrays or its error.
 
-    __slots__ = ("alive", "arrays", "batch", "error", "ran_ms", "since", "tensor")
+    Args:
+        tensor: without a batch axis.
+        check: raises `HeliographError` once nobody waits for the answer any more.
+    """
 
-    def __init__(self, tensor: NDArray[Any], alive: Callable[[], bool]) -> None:
+    __slots__ = ("arrays", "batch", "check", "error", "ran_ms", "since", "tensor")
+
+    def __init__(self, tensor: NDArray[Any], check: Callable[[], None]) -> None:
         self.tensor = tensor
-        self.alive = alive
+        self.check = check
         self.since = time.perf_counter()
         self.arrays: Arrays | None = None
         self.error: BaseException | None = None
@@ -75,22 +80,30 @@ class Lane:
         self._waiting: list[Item] = []
         self._turn = threading.Condition()
         self._calls = 0
+        self._counting = threading.Lock()
         cores = len(os.sched_getaffinity(0))
         hands = plan.instances if plan.max_batch == 1 else plan.instances * plan.max_batch + cores
         self._hands = ThreadPoolExecutor(hands, thread_name_prefix=f"lane-{name}")
 
     def submit(self, work: Callable[..., T], *args: Any) -> Future[T]:
         """Have `work` done by the next free hand, in order of arrival."""
-        future = self._hands.submit(work, *args)
-        # Only the event loop and the command line's one thread submit; `_left` may run anywhere,
-        # and a count that is off by one for a moment only picks the other copy of the model.
-        self._calls += 1
+        # Counted before a hand can begin, or two calls at once would both think they are alone.
+        self._count(1)
+        try:
+            future = self._hands.submit(work, *args)
+        except RuntimeError:
+            self._count(-1)
+            raise
         future.add_done_callback(self._left)
         return future
 
     def _left(self, future: Future[Any]) -> None:
         del future
-        self._calls -= 1
+        self._count(-1)
+
+    def _count(self, more: int) -> None:
+        with self._counting:
+            self._calls += more
 
     def warm_up(self, tensor: NDArray[Any]) -> None:
         """Run one tensor on each copy of the model and forget the outcome."""
@@ -150,9 +163,12 @@ class Lane:
         batch: list[Item] = []
         left: list[Item] = []
         for item in self._waiting:
-            if not item.alive():
-                item.error = HeliographError(Code.REQUEST_TIMEOUT, "The caller has gone.")
-            elif len(batch) < self.plan.max_batch and (
+            try:
+                item.check()
+            except HeliographError as error:
+                item.error = error
+                continue
+            if len(batch) < self.plan.max_batch and (
                 not batch or item.tensor.shape == batch[0].tensor.shape
             ):
                 batch.append(item)

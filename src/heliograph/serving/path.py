@@ -13,7 +13,10 @@ The same path serves every protocol, the command line and evaluation.
 from __future__ import annotations
 
 from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
 
+from heliograph.core.errors import Code, HeliographError
 from heliograph.serving.admit import Desk, Ticket
 from heliograph.serving.decode import decode_picture
 from heliograph.serving.finish import finish
@@ -40,7 +43,13 @@ class Path:
     def submit(self, entry: Entry, body: bytes) -> Future[Answer]:
         """Take a seat and queue the call on its model's lane."""
         ticket = self._desk.seat(entry, body)
-        return entry.model.lane.submit(self.serve, ticket)
+        try:
+            future = entry.model.lane.submit(self.serve, ticket)
+        except RuntimeError as error:
+            with ticket:
+                raise _stopping() from error
+        future.add_done_callback(partial(_settle, ticket))
+        return future
 
     def answer(self, entry: Entry, body: bytes) -> Answer:
         """Answer a call in this thread: for the command line and evaluation."""
@@ -60,3 +69,14 @@ class Path:
             answer = finish(ticket, prepared, raw)
             ticket.timings.lap("finish")
             return answer
+
+
+def _settle(ticket: Ticket, future: Future[Answer]) -> None:
+    """A stop may leave a call in the line: it gives its seat back and passes the meter, too."""
+    if future.cancelled():
+        with suppress(HeliographError), ticket:
+            raise _stopping()
+
+
+def _stopping() -> HeliographError:
+    return HeliographError(Code.DRAINING, "The server is stopping. Try again elsewhere.")

@@ -12,7 +12,7 @@ def run_model(ticket: Ticket, prepared: Prepared) -> Raw:
     """Run a prepared picture; books the waiting as `batch` and the running as `run`."""
     entry = ticket.entry
     began = ticket.timings.total_ms()
-    item = entry.model.lane.run(Item(prepared.tensor, entry.alive))
+    item = entry.model.lane.run(Item(prepared.tensor, ticket.check))
     waited = ticket.timings.total_ms() - began - item.ran_ms
     ticket.timings.split("batch", max(0.0, waited))
     ticket.batch = item.batch

@@ -142,7 +142,7 @@ class Catalog(Protocol):
         """
         ...
 
-    def default(self, task: str) -> Model:
+    def default(self, task: str, version: str = "") -> Model:
         """The default model of a task; raises as `find` does."""
         ...
 

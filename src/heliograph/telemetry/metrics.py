@@ -39,9 +39,9 @@ class Metrics:
             ("model", "version", "outcome"),
             registry=self.registry,
         )
-        self.refused = Counter(
-            "heliograph_refused",
-            "Requests refused before admission, by error code.",
+        self.problems = Counter(
+            "heliograph_problems",
+            "Problems answered over HTTP, by error code.",
             ("code",),
             registry=self.registry,
         )

@@ -1,10 +1,10 @@
 """Bytes -> Picture: one file decoded within limits, upright, in RGB.
 
 Covered: limits before work (bytes, pixels, sides, frames, metadata are all checked from the header
-before a pixel is decoded); damaged and truncated files are refused, never half shown; each decode
-has a fresh buffer, so that no piece of one picture can appear in another; library messages never
-reach the caller. Not covered: a memory-corrupting bug inside a decoder; that is for the walls around
-decode processes.
+before a pixel is decoded; a file that tells its decoder another size than us is refused); damaged
+and truncated files are refused, never half shown; each decode has a fresh buffer, so that no piece
+of one picture can appear in another; library messages never reach the caller. Not covered: a
+memory-corrupting bug inside a decoder; that is for the walls around decode processes.
 
 JPEG goes through libjpeg-turbo (`simplejpeg`), scaled in the DCT domain by 1/2, 1/4 or 1/8 to the
 smallest size that still covers what the model needs; the rest through Pillow with an allow-list of
@@ -13,7 +13,8 @@ one format per call. The choice and its table: `docs/decisions/0003-decoders.md`
 Conversions (golden pictures in `tests/goldens`):
     CMYK and YCCK: to RGB as Pillow does (inverted Adobe data included), without colour management.
     16 bits per channel: the high byte. Grey: three equal channels. Palette: its colours.
-    Alpha: composed over white. ICC profiles: ignored (pixels are taken as sRGB). Animations: frame 1.
+    Alpha: composed over white. ICC profiles: ignored (pixels are taken as sRGB). Animations: the
+    first frame. Arithmetic-coded, lossless and 12-bit JPEG: `unsupported_media`.
 """
 
 from __future__ import annotations
@@ -25,13 +26,31 @@ from dataclasses import dataclass
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    WebPImagePlugin,
+)
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.vision import exif
-from heliograph.vision.header import Header, corrupt, png_pixels_only, read_header, sniff
+from heliograph.vision.header import (
+    Header,
+    corrupt,
+    png_pixels_only,
+    read_header,
+    sniff,
+    tiff_frames,
+)
 from heliograph.vision.picture import Picture, Pixels, Size
 
+# Asked for a format that it does not know yet, Pillow would import all its forty plugins.
+PLUGINS = (BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin)
+_STRIP_ROWS = 256
 # Our own limits run before Pillow's; its warning would only repeat them in a library's words.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -111,15 +130,16 @@ def decode(
         raise HeliographError(
             Code.TOO_LARGE, f"The picture is {len(data)} bytes; at most {limits.bytes} are taken."
         )
-    if limits.extra_formats and sniff(data) in {"heic", "avif", "tiff"}:
-        return _extra(data, limits)
+    name = sniff(data)
+    if limits.extra_formats and name in {"heic", "avif", "tiff"}:
+        return _extra(data, limits, name)
     header = read_header(data)
     check(header, limits)
     if header.format == "jpeg" and header.baseline:
         return _jpeg(data, header, None if exact else need)
     if header.format == "png" and header.metadata:
         data = png_pixels_only(data)
-    pixels = _pillow(data, header.format)
+    pixels = _pillow(data, header)
     return Picture(exif.upright(pixels, header.orientation), Size(*header.upright), header.format)
 
 
@@ -151,50 +171,65 @@ def _scale(header: Header, need: Need) -> int:
     return 1
 
 
-def _pillow(data: bytes, name: str) -> Pixels:
+def _pillow(data: bytes, header: Header) -> Pixels:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=[name.upper()]) as image:
+            with Image.open(io.BytesIO(data), formats=[header.format.upper()]) as image:
+                _check_size(image, header)
                 return _to_rgb(image)
     except HeliographError:
         raise
     except Exception as error:  # Pillow's plugins raise nearly every built-in exception
-        raise corrupt(f"its {name.upper()} data cannot be decoded") from error
+        raise corrupt(f"its {header.format.upper()} data cannot be decoded") from error
+
+
+def _check_size(image: Image.Image, header: Header) -> None:
+    """Of two sizes in one file the limits were held against ours, and the decoder takes its own."""
+    if image.size != (header.width, header.height):
+        raise corrupt("it declares two sizes")
 
 
 def _to_rgb(image: Image.Image) -> Pixels:
+    """All pixels, a strip of rows at a time: what a conversion needs besides stays small."""
     image.load()
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _STRIP_ROWS):
+        bottom = min(height, top + _STRIP_ROWS)
+        pixels[top:bottom] = _strip_to_rgb(image.crop((0, top, width, bottom)))
+    return pixels
+
+
+def _strip_to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode in {"I;16", "I;16B", "I;16L", "I"}:
         deep = np.asarray(image).astype(np.int64)
-        grey = np.clip(deep >> 8, 0, 255).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        return np.clip(deep >> 8, 0, 255).astype(np.uint8)[:, :, None]
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        over = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        over.alpha_composite(rgba)
-        image = over
-    return np.array(image.convert("RGB"), dtype=np.uint8)
+        image = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        image.alpha_composite(rgba)
+    return np.asarray(image.convert("RGB"))
 
 
-def _extra(data: bytes, limits: Limits) -> Picture:
-    name = sniff(data) or ""
-    if name != "tiff":
+def _extra(data: bytes, limits: Limits, name: str) -> Picture:
+    if name == "heic":
         try:
-            import pillow_heif  # noqa: PLC0415 - only with the `formats` extra
+            import pillow_heif
         except ImportError as error:
             raise HeliographError(
                 Code.UNSUPPORTED_MEDIA,
-                "HEIC and AVIF are switched on but their library is not installed: "
+                "HEIC is switched on but its library is not installed: "
                 "pip install 'heliograph[formats]'.",
             ) from error
         pillow_heif.register_heif_opener()
-    plugin = {"heic": "HEIF", "avif": "AVIF", "tiff": "TIFF"}[name]
+    plugin = "HEIF" if name == "heic" else name.upper()
     try:
         with Image.open(io.BytesIO(data), formats=[plugin]) as image:
-            turned = int(image.getexif().get(0x0112, 1))
-            turned = turned if name == "tiff" and 1 <= turned <= 8 else 1  # noqa: PLR2004
-            frames = int(getattr(image, "n_frames", 1))
+            # HEIC comes upright from its library; the others say how they lie.
+            turned = 1 if name == "heic" else int(image.getexif().get(0x0112, 1))
+            turned = turned if 1 <= turned <= 8 else 1
+            frames = tiff_frames(data) if name == "tiff" else int(getattr(image, "n_frames", 1))
             header = Header(name, image.width, image.height, frames, 0, turned)
             check(header, limits)
             pixels = _to_rgb(image)

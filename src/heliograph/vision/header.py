@@ -12,7 +12,9 @@ Sources: ITU-T T.81 (JPEG), PNG 3rd edition (W3C), RFC 9649 (WebP), GIF89a, BITM
 
 from __future__ import annotations
 
+import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from heliograph.core.errors import Code, HeliographError
@@ -45,7 +47,7 @@ class Header:
     @property
     def upright(self) -> tuple[int, int]:
         """(width, height) after EXIF orientation."""
-        if self.orientation >= 5:  # noqa: PLR2004 - 5..8 are the transposed ones
+        if self.orientation >= 5:
             return self.height, self.width
         return self.width, self.height
 
@@ -67,7 +69,7 @@ def sniff(data: bytes) -> str | None:
         return "webp"
     if data[:6] in {b"GIF87a", b"GIF89a"}:
         return "gif"
-    if data[:2] == b"BM" and len(data) >= 26 and data[14:18] in _BMP_HEADERS:  # noqa: PLR2004
+    if data[:2] == b"BM" and len(data) >= 26 and data[14:18] in _BMP_HEADERS:
         return "bmp"
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         return "avif" if data[8:12] in {b"avif", b"avis"} else "heic"
@@ -79,6 +81,10 @@ def sniff(data: bytes) -> str | None:
 _BMP_HEADERS = {struct.pack("<I", size) for size in (12, 40, 52, 56, 64, 108, 124)}
 _HEIF_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1", b"hevc", b"hevx"}
 _FRAMES_COUNTED = 1024
+_SCANS = 500  # honest progressive JPEGs have about ten; each costs time by the picture's size
+_FILL = re.compile(rb"\xff+")
+_ALONE = {0x01, *range(0xD0, 0xD8)}
+_FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PNG_METADATA = {b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf"}
 
 
@@ -114,67 +120,63 @@ def read_header(data: bytes) -> Header:
 
 def _looks_cut(data: bytes) -> bool:
     magics = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"GIF87a")
-    return (
-        len(data) < 12
-        and (  # noqa: PLR2004 - the longest magic is RIFF....WEBP
-            any(magic.startswith(data) for magic in magics)
-            or data[:4] == b"RIFF"
-            or data[:2] == b"BM"
-        )
+    return len(data) < 12 and (
+        any(magic.startswith(data) for magic in magics) or data[:4] == b"RIFF" or data[:2] == b"BM"
     )
+
+
+def _pieces(data: bytes) -> Iterator[bool]:
+    """True for each piece that a file of this size may honestly be made of; then an error.
+
+    Who cuts 20 MB into millions of empty blocks wants the walk through them to take seconds.
+    """
+    for _ in range(1000 + len(data) // 128):
+        yield True
+    raise corrupt("it is cut into far too many pieces")
 
 
 def _jpeg(data: bytes) -> Header:
     at, metadata, turned, adobe = 2, 0, 1, -1
-    while True:
-        if data[at] != 0xFF:
+    pieces = _pieces(data)
+    while next(pieces):
+        start = _FILL.match(data, at)
+        if start is None:
             raise corrupt("a JPEG marker is missing")
-        while data[at] == 0xFF:
-            at += 1
-        marker = data[at]
-        at += 1
-        if marker in {0x01, *range(0xD0, 0xD8)}:
+        at = start.end() + 1
+        marker = data[at - 1]
+        if marker in _ALONE:
             continue
         if marker in {0xD8, 0xD9, 0xDA}:
             raise corrupt("a JPEG without a frame header")
         (size,) = struct.unpack_from(">H", data, at)
         body = data[at + 2 : at + size]
-        if marker in {
-            0xC0,
-            0xC1,
-            0xC2,
-            0xC3,
-            *range(0xC5, 0xC8),
-            *range(0xC9, 0xCC),
-            0xCD,
-            0xCE,
-            0xCF,
-        }:
-            precision, height, width, parts = struct.unpack_from(">BHHB", body)
-            plain = marker in {0xC0, 0xC1, 0xC2} and precision == 8 and parts in {1, 3}  # noqa: PLR2004
-            if not plain and not (marker in {0xC0, 0xC1, 0xC2} and precision == 8 and parts == 4):  # noqa: PLR2004
-                raise HeliographError(
-                    Code.UNSUPPORTED_MEDIA,
-                    "This JPEG is arithmetic-coded, lossless or not 8 bits deep. "
-                    "Save it as an ordinary (Huffman-coded, 8-bit) JPEG or as PNG.",
-                )
+        if marker in _FRAME_HEADERS:
+            width, height, parts = _jpeg_frame(marker, body)
+            if marker == 0xC2 and data.count(b"\xff\xda", at) > _SCANS:
+                raise corrupt(f"it has more than {_SCANS} scans")
             # Adobe transform 0 with three components is RGB stored as such; the decoder handles it.
-            return Header(
-                "jpeg",
-                width,
-                height,
-                1,
-                metadata,
-                turned,
-                baseline=plain and adobe != 2,  # noqa: PLR2004
-            )
+            baseline = parts != 4 and adobe != 2
+            return Header("jpeg", width, height, 1, metadata, turned, baseline)
         if 0xE0 <= marker <= 0xEF or marker == 0xFE:
             metadata += size
             if marker == 0xE1 and body[:6] == b"Exif\x00\x00" and turned == 1:
                 turned = orientation(body[6:])
-            if marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12:  # noqa: PLR2004
+            if marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12:
                 adobe = body[11]
         at += size
+    raise AssertionError("the pieces of a file end with an error")
+
+
+def _jpeg_frame(marker: int, body: bytes) -> tuple[int, int, int]:
+    """Width, height and number of components."""
+    precision, height, width, parts = struct.unpack_from(">BHHB", body)
+    if marker > 0xC2 or precision != 8 or parts not in {1, 3, 4}:
+        raise HeliographError(
+            Code.UNSUPPORTED_MEDIA,
+            "This JPEG is arithmetic-coded, lossless or not 8 bits deep. "
+            "Save it as an ordinary (Huffman-coded, 8-bit) JPEG or as PNG.",
+        )
+    return width, height, parts
 
 
 def _png(data: bytes) -> Header:
@@ -183,7 +185,8 @@ def _png(data: bytes) -> Header:
     width, height = struct.unpack_from(">II", data, 16)
     header = Header("png", width, height)
     at, metadata, frames, turned = 8, 0, 1, 1
-    while at + 8 <= len(data):
+    pieces = _pieces(data)
+    while at + 8 <= len(data) and next(pieces):
         (size,) = struct.unpack_from(">I", data, at)
         kind = data[at + 4 : at + 8]
         if kind in _PNG_METADATA:
@@ -191,19 +194,20 @@ def _png(data: bytes) -> Header:
             if kind == b"eXIf":
                 turned = orientation(data[at + 8 : at + 8 + size])
         elif kind == b"acTL":
-            (frames,) = struct.unpack_from(">I", data, at + 8)
+            frames = max(frames, *struct.unpack_from(">I", data, at + 8))
         elif kind == b"IEND":
             break
         at += 12 + size
-    return replace(header, frames=max(1, frames), metadata=metadata, orientation=turned)
+    return replace(header, frames=frames, metadata=metadata, orientation=turned)
 
 
 def png_pixels_only(data: bytes) -> bytes:
     """A PNG without its text, colour profile and EXIF: none of it is used, some of it are bombs."""
-    kept, at = [data[:8]], 8
-    while at + 8 <= len(data):
+    kept, at, kind = [data[:8]], 8, b""
+    while at + 8 <= len(data) and kind != b"IEND":
         (size,) = struct.unpack_from(">I", data, at)
-        if data[at + 4 : at + 8] not in _PNG_METADATA:
+        kind = data[at + 4 : at + 8]
+        if kind not in _PNG_METADATA:
             kept.append(data[at : at + 12 + size])
         at += 12 + size
     return b"".join(kept)
@@ -211,10 +215,12 @@ def png_pixels_only(data: bytes) -> bytes:
 
 def _webp(data: bytes) -> Header:
     at, width, height, frames, metadata, turned = 12, 0, 0, 0, 0, 1
-    while at + 8 <= len(data) and frames <= _FRAMES_COUNTED:
+    pieces = _pieces(data)
+    while at + 8 <= len(data) and frames <= _FRAMES_COUNTED and next(pieces):
         kind, (size,) = data[at : at + 4], struct.unpack_from("<I", data, at + 4)
         body = at + 8
-        if kind == b"VP8X":
+        # The first of these tells the size, as for the decoder; later ones may lie.
+        if kind == b"VP8X" and not width:
             width = 1 + int.from_bytes(data[body + 4 : body + 7], "little")
             height = 1 + int.from_bytes(data[body + 7 : body + 10], "little")
         elif kind == b"VP8 " and not width:
@@ -237,6 +243,7 @@ def _gif(data: bytes) -> Header:
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = 13 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
     frames = metadata = 0
+    pieces = _pieces(data)
     while at < len(data) and frames <= _FRAMES_COUNTED:
         block = data[at]
         if block == 0x3B:
@@ -255,7 +262,7 @@ def _gif(data: bytes) -> Header:
             at += 2
         else:
             raise corrupt("an unknown GIF block")
-        while at < len(data) and data[at]:
+        while at < len(data) and data[at] and next(pieces):
             metadata += data[at] if counted else 0
             at += data[at] + 1
         at += 1
@@ -264,9 +271,25 @@ def _gif(data: bytes) -> Header:
     return Header("gif", width, height, frames, metadata)
 
 
+def tiff_frames(data: bytes) -> int:
+    """How many directories a TIFF chains, loops included; counting stops past any limit."""
+    order = "<" if data[:2] == b"II" else ">"
+    frames, at = 0, 4
+    try:
+        while frames <= _FRAMES_COUNTED:
+            (at,) = struct.unpack_from(order + "I", data, at)
+            if at == 0:
+                break
+            frames += 1
+            at += 2 + 12 * struct.unpack_from(order + "H", data, at)[0]
+    except struct.error:
+        return frames  # the decoder will say what it thinks of that
+    return frames
+
+
 def _bmp(data: bytes) -> Header:
     (size,) = struct.unpack_from("<I", data, 14)
-    if size == 12:  # noqa: PLR2004 - BITMAPCOREHEADER
+    if size == 12:
         width, height = struct.unpack_from("<HH", data, 18)
     else:
         width, height = struct.unpack_from("<ii", data, 18)

@@ -18,6 +18,7 @@ from heliograph.edge.http import strictjson
 
 _TEXT_PART = 64 << 10
 _PART_HEADERS = 16
+_EPILOGUE = 1024
 _BOUNDARY = 70
 _RAW = {"", "application/octet-stream", "application/x-www-form-urlencoded", "binary/octet-stream"}
 
@@ -118,8 +119,6 @@ class _Reader:
 
     def on_header_end(self) -> None:
         headers = self.parts[-1].headers
-        if len(headers) >= _PART_HEADERS:
-            raise _malformed(f"a part has more than {_PART_HEADERS} headers")
         headers[self._name.decode("latin-1").lower()] = self._value.decode("utf-8", "replace")
         self._name = self._value = b""
 
@@ -145,13 +144,15 @@ def _multipart(content_type: str, body: bytes, most: int) -> list[File]:
     boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
     if not 0 < len(boundary) <= _BOUNDARY:
         raise _malformed("the boundary is missing or longer than 70 characters (RFC 2046)")
-    # A preamble is legal but nobody sends one; megabytes of it are an attack on the parser.
-    if not body.lstrip(b"\r\n")[:1] or body[: len(boundary) + 8].find(b"--" + boundary) < 0:
+    # Text before and after the parts is legal but nobody sends any; megabytes of it are an attack.
+    if b"--" + boundary not in body[: len(boundary) + 8]:
         raise _malformed("it does not begin with its boundary")
+    if b"--" + boundary + b"--" not in body[-len(boundary) - _EPILOGUE :]:
+        raise _malformed("it does not end with its closing boundary; was it cut short?")
     reader = _Reader(most)
     callbacks = {name: getattr(reader, name) for name in dir(_Reader) if name.startswith("on_")}
     try:
-        parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
+        parser = MultipartParser(boundary, callbacks, max_header_count=_PART_HEADERS)  # type: ignore[arg-type]
         parser.write(body)
         parser.finalize()
     except FormParserError as error:

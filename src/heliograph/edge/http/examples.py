@@ -71,9 +71,19 @@ _FIGURE = {
     "source": "published: TensorFlow 1 detection model zoo",
 }
 _INPUT = {
-    **{"name": "images", "width": 300, "height": 300, "layout": "NHWC", "dtype": "uint8"},
-    **{"channels": "RGB", "fit": "stretch", "crop_fraction": 1.0, "centred": True, "pad": 0},
-    **{"resample": "bilinear-corner", "mean": [0.0], "std": [1.0]},
+    "name": "images",
+    "width": 300,
+    "height": 300,
+    "layout": "NHWC",
+    "dtype": "uint8",
+    "channels": "RGB",
+    "fit": "stretch",
+    "crop_fraction": 1.0,
+    "centred": True,
+    "pad": 0,
+    "resample": "bilinear-corner",
+    "mean": [0.0],
+    "std": [1.0],
 }
 _PLAN = {
     "engine": "openvino",

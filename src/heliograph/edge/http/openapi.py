@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
-from heliograph.core.errors import TABLE, Code
-from heliograph.edge.http import schemas
-from heliograph.edge.http.errors import MEDIA_TYPE
+from heliograph.core.errors import Code
+from heliograph.edge.http import responses, schemas
 from heliograph.edge.http.examples import EXAMPLES
+from heliograph.edge.http.shapes import ANSWERS
 from heliograph.vision.tasks import TASKS
 from heliograph.vision.tasks.base import Task
 
@@ -64,7 +64,7 @@ def describe() -> dict[str, Any]:
         "paths": _paths(),
         "components": {
             "schemas": schemas.components(),
-            "headers": _HEADERS,
+            "headers": responses.HEADERS,
             "securitySchemes": {
                 "key": {
                     "type": "http",
@@ -108,45 +108,19 @@ _NAME = {
     "schema": {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$"},
     "example": "ssd-mobilenet-v2-coco",
 }
-_HEADERS: dict[str, Any] = {
-    "Server-Timing": {
-        "description": "Milliseconds of each step, as browsers and tracing tools read them.",
-        "schema": {"type": "string"},
-        "example": "queue;dur=0.090, decode;dur=1.940, run;dur=21.400, total;dur=23.760",
-    },
-    "X-Request-Id": {
-        "description": "The call's id; quote it when asking for help.",
-        "schema": {"type": "string", "pattern": "^(pred|req)_[0-9a-f]{32}$"},
-        "example": "pred_01a1ff21627d479a0ab30d93397adbc3",
-    },
-    "X-Model": {
-        "description": "Which model answered, where the body is a picture: `name@version`.",
-        "schema": {"type": "string"},
-        "example": "ssd-mobilenet-v2-coco@1",
-    },
-    "Retry-After": {
-        "description": "Seconds after which the same call may succeed.",
-        "schema": {"type": "integer", "minimum": 0},
-        "example": 1,
-    },
-    "WWW-Authenticate": {
-        "description": "How to send a key.",
-        "schema": {"type": "string"},
-        "example": 'Bearer realm="heliograph"',
-    },
-}
 
 
 def _by_task(task: Task) -> dict[str, Any]:
-    answer = schemas.ANSWERS[task.name].__name__
+    answer = ANSWERS[task.name].__name__
     options = [
-        _query(name, schema, required=name in _required(task))
+        _query(name, schema, required=name in _required(task)) | _example(name)
         for name, schema in schemas.parameters(task.options)
     ]
     return {
         "tags": ["predict"],
         "operationId": task.verb,
         "x-task": task.name,
+        "x-pictured": task.pictured,
         "summary": _ASKED.get(task.name, task.name),
         "description": f"Asks the default model of the task `{task.name}`.",
         "parameters": [*_COMMON, *options],
@@ -184,6 +158,8 @@ def _all_options() -> list[dict[str, Any]]:
 def _merged(by_task: dict[str, dict[str, Any]]) -> dict[str, Any]:
     kept, *others = by_task.values()
     said = {name: kept[name] for name in kept if all(kept[name] == one.get(name) for one in others)}
+    # Some generated clients send every default; those of another task would be refused.
+    said.pop("default", None)
     meanings = (f"For {task}: {schema['description']}" for task, schema in by_task.items())
     return said | {"description": " ".join(meanings)}
 
@@ -191,24 +167,28 @@ def _merged(by_task: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def _query(name: str, schema: dict[str, Any], *, required: bool = False) -> dict[str, Any]:
     rest = dict(schema)
     about = {"name": name, "in": "query", "required": required}
-    about |= {"description": rest.pop("description", ""), "schema": rest}
-    if name in _EXAMPLE_VALUES:
-        about["example"] = _EXAMPLE_VALUES[name]
-    return about
+    return about | {"description": rest.pop("description", ""), "schema": rest}
+
+
+def _example(name: str) -> dict[str, Any]:
+    return {"example": _EXAMPLE_VALUES[name]} if name in _EXAMPLE_VALUES else {}
 
 
 _COMMON: list[dict[str, Any]] = [
     _query(
         "version",
-        {"type": "string", "description": "a version of the model; the one in service if left out."},
+        {
+            "type": "string",
+            "description": "a version of the model; the one in service if left out.",
+        },
     ),
     _query(
         "format",
         {
             "enum": ["json", "png", "jpeg", "webp"],
-            "description": "the answer as JSON, or as a picture with the answer drawn on it; the "
-            "Accept header does the same. Left out: a picture for tasks whose answer is one (edges, "
-            "process), JSON for the others.",
+            "description": "the answer as JSON, or as a picture with the answer drawn on it; "
+            "the Accept header does the same. Left out: a picture for tasks whose answer is one "
+            "(edges, process), JSON for the others.",
         },
     ),
 ]
@@ -247,7 +227,7 @@ _BODY: dict[str, Any] = {
 
 
 def _answers(answer: str) -> dict[str, Any]:
-    one_or_several = [_ref(answer), _ref("PredictionList")]
+    one_or_several = [responses.ref(answer), responses.ref("PredictionList")]
     content: dict[str, Any] = {
         "application/json": {
             "schema": {"anyOf": one_or_several},
@@ -258,7 +238,7 @@ def _answers(answer: str) -> dict[str, Any]:
         }
     } | {kind: {"schema": _BINARY} for kind in _PICTURES}
     headers = ("Server-Timing", "X-Request-Id", "X-Model")
-    return {"200": _ok(content, headers)} | _problems(_PREDICT)
+    return {"200": responses.ok(content, headers)} | responses.problems(_PREDICT)
 
 
 def _get(
@@ -268,7 +248,8 @@ def _get(
         "tags": [tag],
         "operationId": operation,
         "summary": summary,
-        "responses": {"200": _ok(_json(schema, EXAMPLES[schema]))} | _problems({*_KEYED, *codes}),
+        "responses": {"200": responses.ok(responses.in_json(schema, EXAMPLES[schema]))}
+        | responses.problems({*_KEYED, *codes}),
     }
 
 
@@ -278,7 +259,8 @@ def _open(operation: str, summary: str, status: str, codes: set[Code]) -> dict[s
         "operationId": operation,
         "summary": summary,
         "security": [],
-        "responses": {"200": _ok(_json("Health", {"status": status}))} | _problems(_ANY | codes),
+        "responses": {"200": responses.ok(responses.in_json("Health", {"status": status}))}
+        | responses.problems(_ANY | codes),
     }
 
 
@@ -288,53 +270,6 @@ def _metrics() -> dict[str, Any]:
         "tags": ["health"],
         "operationId": "getMetrics",
         "summary": "Metrics in Prometheus's text format",
-        "responses": {"200": _ok({"text/plain": text})}
-        | _problems(_KEYED - {Code.UNKNOWN_FIELD, Code.KEY_IN_URL}),
-    }
-
-
-def _json(schema: str, example: Any) -> dict[str, Any]:
-    return {"application/json": {"schema": _ref(schema), "example": example}}
-
-
-def _ref(name: str) -> dict[str, str]:
-    return {"$ref": schemas.REF.format(name=name)}
-
-
-def _ok(content: dict[str, Any], headers: Iterable[str] = ()) -> dict[str, Any]:
-    said: dict[str, Any] = {"description": "The answer.", "content": content}
-    return said | ({"headers": _headers(headers)} if headers else {})
-
-
-def _headers(names: Iterable[str]) -> dict[str, Any]:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def _problems(codes: Iterable[Code]) -> dict[str, Any]:
-    """The refusals, by status; each status names its codes."""
-    by_status: dict[int, list[Code]] = {}
-    for code in sorted(codes):
-        by_status.setdefault(TABLE[code].status, []).append(code)
-    return {str(status): _problem(status, by_status[status]) for status in sorted(by_status)}
-
-
-def _problem(status: int, codes: list[Code]) -> dict[str, Any]:
-    headers = ["X-Request-Id"]
-    if status in {401, 503}:
-        headers.append("WWW-Authenticate" if status == 401 else "Retry-After")
-    return {
-        "description": ", ".join(f"`{code}`" for code in codes),
-        "headers": _headers(headers),
-        "content": {MEDIA_TYPE: {"schema": _ref("Problem"), "example": _refusal(codes[0])}},
-    }
-
-
-def _refusal(code: Code) -> dict[str, Any]:
-    row = TABLE[code]
-    return EXAMPLES["Problem"] | {
-        "type": f"/docs/errors#{code}",
-        "title": row.title,
-        "status": row.status,
-        "code": str(code),
-        "detail": f"{row.title}.",
+        "responses": {"200": responses.ok({"text/plain": text})}
+        | responses.problems(_KEYED - {Code.UNKNOWN_FIELD, Code.KEY_IN_URL}),
     }

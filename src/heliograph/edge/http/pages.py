@@ -95,10 +95,10 @@ def errors() -> str:
     return frame(
         "Errors",
         "/docs/errors",
-        "<p>Every refusal is problem JSON (RFC 9457). Programs look at <code>code</code>, from the "
-        "closed list below; people read <code>title</code> and <code>detail</code>, which says what "
-        "was expected, what came and what to do. Quote <code>request_id</code> when asking for "
-        "help. Codes are added over time and never renamed.</p>"
+        "<p>Every refusal is problem JSON (RFC 9457). Programs look at <code>code</code>, from "
+        "the closed list below; people read <code>title</code> and <code>detail</code>, which says "
+        "what was expected, what came and what to do. Quote <code>request_id</code> when asking "
+        "for help. Codes are added over time and never renamed.</p>"
         f"{block(example, 'application/problem+json')}"
         '<div class="wide"><table><thead><tr><th>Code<th>HTTP<th>gRPC<th>Meaning<th>Try again?'
         f"</thead><tbody>{rows}</tbody></table></div>",

@@ -1,4 +1,4 @@
-"""Pictures in, answers out: `/api/v1/models/{name}/predict`, `/api/v1/detect`, `/api/v1/process`."""
+"""Pictures in, answers out: `/models/{name}/predict`, `/detect`, `/process` under `/api/v1`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from heliograph.core.errors import Code, HeliographError
+from heliograph.core.ids import new_id
 from heliograph.edge.http.bodies import File, pictures
 from heliograph.edge.http.errors import describe
 from heliograph.edge.http.query import read_head
@@ -45,7 +46,13 @@ def by_task(services: Services, task: Task) -> Handler:
 async def _predict(services: Services, request: Request, head: Head) -> Response:
     """One request: admission, body, answer."""
     entry = services.path.enter(head)
-    body = await _body(request)
+    try:
+        async with asyncio.timeout(max(0.0, entry.left())):
+            body = await _body(request)
+    except TimeoutError as error:
+        raise HeliographError(
+            Code.REQUEST_TIMEOUT, "The body did not arrive before the call's deadline."
+        ) from error
     files, several = pictures(request.headers.get("content-type", ""), body, services.most_files)
     if not several:
         return _reply(await _answer(services, entry, files[0]))
@@ -58,7 +65,7 @@ async def _predict(services: Services, request: Request, head: Head) -> Response
         *(_answer(services, entry, one) for one in files), return_exceptions=True
     )
     items = [_item(one, file) for one, file in zip(results, files, strict=True)]
-    return _json({"results": items})
+    return _json({"results": items}, [(b"x-request-id", new_id("req").encode())])
 
 
 async def _body(request: Request) -> bytes:

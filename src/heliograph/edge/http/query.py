@@ -47,7 +47,7 @@ def read_query(request: Request) -> dict[str, str]:
     if _KEYS & {name.lower() for name in found}:
         raise HeliographError(
             Code.KEY_IN_URL,
-            "Keys in addresses end up in logs. Send 'Authorization: Bearer KEY' and replace this key.",
+            "Keys in addresses end up in logs. Send 'Authorization: Bearer KEY', replace this key.",
         )
     return found
 

@@ -14,6 +14,7 @@ _OPTIONS = '<div class="wide"><table><thead><tr><th>Parameter<th>Takes<th>Meanin
 _MEMBERS = '<div class="wide"><table><thead><tr><th>Member<th>Is<th>Meaning</thead><tbody>'
 _STEPS = '<div class="wide"><table><thead><tr><th>Step<th>Does<th>Takes</thead><tbody>'
 _END = "</tbody></table></div>"
+_REQUIRED = ' <span class="chip">required</span>'
 
 
 def render(document: dict[str, Any]) -> str:
@@ -51,9 +52,10 @@ def _operation(document: dict[str, Any], path: str, verb: str, about: dict[str, 
     parameters = [*document["paths"][path].get("parameters", ()), *about.get("parameters", ())]
     open_ = "" if about.get("security") != [] else '<span class="chip">no key needed</span>'
     return (
-        f'<section class="operation" id="{name}"><h3><span class="verb {verb}">{verb.upper()}</span> '
+        f'<section class="operation" id="{name}"><h3>'
+        f'<span class="verb {verb}">{verb.upper()}</span>'
         f'<a class="plain" href="#{name}"><code>{escape(path)}</code></a>{open_}</h3>'
-        f'<p><strong>{words(about["summary"])}</strong> {words(about.get("description", ""))}</p>'
+        f"<p><strong>{words(about['summary'])}</strong> {words(about.get('description', ''))}</p>"
         f'<div class="sides"><div>{_parameters(parameters)}{_body(about)}</div>'
         f"<div>{block(curl(path, verb, about), 'curl')}{_answer(about)}</div></div>"
         f"{_refusals(about)}</section>"
@@ -64,15 +66,11 @@ def _parameters(parameters: list[dict[str, Any]]) -> str:
     if not parameters:
         return ""
     rows = "".join(
-        f"<tr><td><code>{escape(one['name'])}</code>{_needed(one.get('required', False))}"
+        f"<tr><td><code>{escape(one['name'])}</code>{_REQUIRED if one.get('required') else ''}"
         f"<td>{_kind(one['schema'])}<td>{words(one.get('description', ''))}"
         for one in parameters
     )
     return f"{_OPTIONS}{rows}{_END}"
-
-
-def _needed(required: bool) -> str:
-    return ' <span class="chip">required</span>' if required else ""
 
 
 def _body(about: dict[str, Any]) -> str:
@@ -126,7 +124,7 @@ def curl(path: str, verb: str, about: dict[str, Any]) -> str:
     ]
     query = f"?{'&'.join(given)}" if given else ""
     # A picture as answer would fill the terminal with bytes.
-    save = ["-o answer.png"] if about["operationId"] in {"edges", "process"} else []
+    save = ["-o answer.png"] if about.get("x-pictured") else []
     first, *rest = [*key, "--data-binary @photo.jpg", *save, f"'{address}{query}'"]
     return " \\\n  ".join([f"curl {first}", *rest])
 
@@ -200,6 +198,6 @@ def _parameter(one: Parameter) -> str:
     left = f", default {one.default}" if one.default not in {None, ""} else ""
     needed = ", required" if one.required else left
     return (
-        f"<code>{escape(one.name)}</code> <small>{escape(one.expected + needed)}; "
-        f"{words(one.meaning)}</small>"
+        f"<code>{escape(one.name)}</code> <small>{escape(one.meaning)}: "
+        f"{escape(one.expected + needed)}</small>"
     )

@@ -62,6 +62,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """First signal: say not ready, stop keeping connections, then close; second: now."""
+        del frame
         if self._stopping:
             if sig == signal.SIGINT:
                 self.force_exit = True
@@ -69,9 +70,10 @@ class _Server(uvicorn.Server):
         self._stopping = True
         self._serving.drain()
         Wire.draining = True
-        self._loop.call_soon_threadsafe(
-            self._loop.call_later, self._serving.grace, setattr, self, "should_exit", True
-        )
+        self._loop.call_soon_threadsafe(self._loop.call_later, self._serving.grace, self._exit)
+
+    def _exit(self) -> None:
+        self.should_exit = True
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,7 +1,9 @@
 """JSON without the holes of lenient parsers.
 
-Refused, each with its code: nesting beyond 100, duplicate keys, NaN and infinities, numbers beyond
-float64 or 400 digits, invalid UTF-8, a byte-order mark, lone surrogates.
+Refused, each with its code: nesting beyond 100, more than 10,000 strings, brackets and commas,
+duplicate keys, NaN and infinities, numbers beyond float64 or 400 digits, invalid UTF-8, a byte-order
+mark, lone surrogates. A body is looked through once before it is parsed, so that it costs nothing
+that it is not worth.
 """
 
 from __future__ import annotations
@@ -15,22 +17,23 @@ from heliograph.core.errors import Code, HeliographError
 
 DEEPEST = 100
 _LONGEST_NUMBER = 400
-# Strings are skipped as one token each, so that a base64 picture costs one step.
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+_MOST_TOKENS = 10_000
+# A string is one token, so that a base64 picture costs one step. Possessive, and with a closing
+# quote that may be absent, so that no text is read twice.
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
 
 
 def parse(body: bytes) -> Any:
     """Parse a JSON document.
 
     Raises:
-        HeliographError: `malformed_json`, `json_too_deep`, `json_duplicate_key` or
+        HeliographError: `malformed_json`, `json_too_deep`, `too_large`, `json_duplicate_key` or
             `json_bad_number`.
     """
-    _check_depth(body)
+    _look_through(body)
     try:
-        text = body.decode("utf-8")
         found = json.loads(
-            text,
+            body.decode("utf-8"),
             object_pairs_hook=_pairs,
             parse_constant=_constant,
             parse_float=_float,
@@ -38,23 +41,22 @@ def parse(body: bytes) -> Any:
         )
     except (ValueError, RecursionError) as error:
         raise HeliographError(Code.MALFORMED_JSON, "The body is not valid UTF-8 JSON.") from error
-    if "\\ud" in text.lower() and _has_lone_surrogate(found):
+    if (b"\\ud" in body or b"\\uD" in body) and _has_lone_surrogate(found):
         raise HeliographError(Code.MALFORMED_JSON, "A string holds a lone surrogate.")
     return found
 
 
-def _check_depth(body: bytes) -> None:
+def _look_through(body: bytes) -> None:
     depth = 0
-    for token in _TOKEN.finditer(body):
+    for count, token in enumerate(_TOKEN.finditer(body)):
         first = body[token.start()]
-        if first in b"[{":
-            depth += 1
-            if depth > DEEPEST:
-                raise HeliographError(
-                    Code.JSON_TOO_DEEP, f"JSON may be nested {DEEPEST} levels deep."
-                )
-        elif first in b"]}":
-            depth -= 1
+        depth += (first in b"[{") - (first in b"]}")
+        if depth > DEEPEST:
+            raise HeliographError(Code.JSON_TOO_DEEP, f"JSON may be nested {DEEPEST} levels deep.")
+        if count > _MOST_TOKENS:
+            raise HeliographError(
+                Code.TOO_LARGE, f"JSON may hold {_MOST_TOKENS} strings, brackets and commas."
+            )
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -29,7 +29,8 @@ export async function tasks() {
   for (const [address, { post }] of Object.entries(contract.paths)) {
     if (!post?.["x-task"]) continue;
     const options = post.parameters.filter((one) => !["version", "format"].includes(one.name));
-    found.set(post["x-task"], { address, verb: post.operationId, asks: post.summary, options });
+    const { operationId: verb, summary: asks, "x-pictured": pictured } = post;
+    found.set(post["x-task"], { address, verb, asks, pictured, options });
   }
   return found;
 }

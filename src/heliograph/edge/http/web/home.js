@@ -48,7 +48,7 @@ function showTasks() {
   });
   find("tasks").replaceChildren(...radios);
   if (!served.length) return;
-  find("question").hidden = false;
+  find("question").hidden = find("snippets").hidden = false;
   radios[0].firstChild.checked = true;
   choose(served[0]);
 }
@@ -83,9 +83,9 @@ function question() {
   const model = state.models.find((one) => one.name === find("model").value);
   const task = state.tasks.get(state.task);
   const address = model?.default ? task.address : `/api/v1/models/${model?.name}/predict`;
-  const pictured = ["edges", "process"].includes(state.task);
+  const { verb, pictured } = task;
   const name = model?.default ? "" : model?.name;
-  return { address, verb: task.verb, name, query: options(), keyed: readKey() !== "", pictured };
+  return { address, verb, name, query: options(), keyed: readKey() !== "", pictured };
 }
 
 function showSnippets() {
@@ -223,7 +223,7 @@ async function take(file) {
   find("shown").hidden = false;
   clear();
   photo.alt = file.name || "Your photo";
-  await photo.decode().catch(() => {});
+  await photo.decode().catch(() => { photo.alt = "This browser cannot show the file."; });
   const size = photo.naturalWidth ? `${photo.naturalWidth} × ${photo.naturalHeight}, ` : "";
   find("about").textContent = `${file.name || "photo"} · ${size}${bytes(file.size)}`;
   run();

@@ -1,0 +1,318 @@
+"""The shapes of every answer, as types: what `schemas.py` turns into the document's schemas.
+
+Nothing is encoded with these types (the answers are made where they arise, `predict.py` and
+`models.py`); `tests/unit/edge/test_openapi.py` holds that every answer fits its shape.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from heliograph.edge.http.errors import Problem
+from heliograph.registry.values import Metric
+from heliograph.vision.prepare import InputSpec
+
+Score = Annotated[float, Meta(ge=0, le=1)]
+Pixels = Annotated[int, Meta(ge=1)]
+Milliseconds = Annotated[float, Meta(ge=0)]
+Base64 = Annotated[str, Meta(extra_json_schema={"contentEncoding": "base64"})]
+
+
+class ImageSize(Struct):
+    """The size of the upright picture, as it was sent.
+
+    Attributes:
+        width: pixels.
+        height: pixels.
+    """
+
+    width: Pixels
+    height: Pixels
+
+
+class Timings(Struct):
+    """Where the time went, in milliseconds; the same numbers are in the Server-Timing header.
+
+    Attributes:
+        queue: waiting for a thread.
+        decode: reading the file and preparing the model's input.
+        batch: waiting for an instance of the model, and for company where batching helps.
+        run: inside the model.
+        finish: turning its outputs into the answer, drawing included.
+        total: all of them.
+    """
+
+    queue: Milliseconds
+    decode: Milliseconds
+    batch: Milliseconds
+    run: Milliseconds
+    finish: Milliseconds
+    total: Milliseconds
+
+
+class Box(Struct):
+    """A rectangle in pixels of the upright picture.
+
+    Attributes:
+        x: left edge.
+        y: upper edge.
+        width: to the right.
+        height: downwards.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Detection(Struct):
+    """One object.
+
+    Attributes:
+        label: what it is.
+        score: how sure the model is.
+        class_id: the label's number in the model's list.
+        box: where it is.
+    """
+
+    label: str
+    score: Score
+    class_id: int
+    box: Box
+
+
+class Class(Struct):
+    """One class that the picture may show.
+
+    Attributes:
+        label: its name.
+        score: how sure the model is.
+        class_id: the label's number in the model's list.
+    """
+
+    label: str
+    score: Score
+    class_id: int
+
+
+class Keypoint(Struct):
+    """One joint.
+
+    Attributes:
+        name: e.g. `left_elbow`; left and right are the person's own.
+        x: pixels from the left edge of the upright picture.
+        y: pixels from its upper edge.
+        score: how sure the model is.
+    """
+
+    name: str
+    x: float
+    y: float
+    score: Score
+
+
+class Pose(Struct):
+    """One person.
+
+    Attributes:
+        label: always `person`.
+        score: how sure the model is.
+        box: around the joints that were found.
+        keypoints: the joints that were found.
+    """
+
+    label: str
+    score: Score
+    box: Box
+    keypoints: list[Keypoint]
+
+
+class ProcessedImage(Struct):
+    """A picture that came out.
+
+    Attributes:
+        image: the file in base64.
+        format: how it is written.
+        width: pixels.
+        height: pixels.
+    """
+
+    image: Base64
+    format: Literal["png", "jpeg", "webp"]
+    width: Pixels
+    height: Pixels
+
+
+class EdgeImage(ProcessedImage):
+    """Edges in white on black.
+
+    Attributes:
+        edge_fraction: share of the pixels that are edges.
+    """
+
+    edge_fraction: Score
+
+
+class Answer(Struct, tag_field="task", kw_only=True):
+    """What every answer has.
+
+    Attributes:
+        id: the call's id, also in the X-Request-Id header; quote it when asking for help.
+        model: which model answered.
+        version: which version of it.
+        task: what kind of answer this is; it decides what `predictions` holds.
+        image: the size of the upright picture.
+        predictions: the answer, best first.
+        timings_ms: milliseconds of each step.
+        file: the file's name, in answers to several files only.
+    """
+
+    id: str
+    model: str
+    version: str
+    image: ImageSize
+    timings_ms: Timings
+    file: str | UnsetType = UNSET
+
+
+class Detections(Answer, tag="detection", kw_only=True):
+    """The objects of a picture, best first."""
+
+    predictions: list[Detection]
+
+
+class Classes(Answer, tag="classification", kw_only=True):
+    """What a picture shows, best first."""
+
+    predictions: list[Class]
+
+
+class Poses(Answer, tag="keypoints", kw_only=True):
+    """The people of a picture and their joints, best first."""
+
+    predictions: list[Pose]
+
+
+class Edges(Answer, tag="edges", kw_only=True):
+    """Where a picture's brightness changes, as a picture of lines."""
+
+    predictions: Annotated[list[EdgeImage], Meta(min_length=1, max_length=1)]
+
+
+class Processed(Answer, tag="process", kw_only=True):
+    """A picture after a pipeline."""
+
+    predictions: Annotated[list[ProcessedImage], Meta(min_length=1, max_length=1)]
+
+
+class Failure(Struct):
+    """One file of several that could not be answered; its neighbours are not touched.
+
+    Attributes:
+        file: its name.
+        error: why.
+    """
+
+    file: str
+    error: Problem
+
+
+class ModelLine(Struct):
+    """A model in a line.
+
+    Attributes:
+        name: what addresses call it.
+        version: the version in service.
+        title: what people call it.
+        task: what kind of question it answers.
+        default: whether it answers for its task when no model is named.
+        state: whether calls are taken.
+        licence: SPDX identifier of its weights.
+    """
+
+    name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9._-]{0,62}$")]
+    version: str
+    title: str
+    task: str
+    default: bool
+    state: Literal["loading", "ready", "failed"]
+    licence: str
+
+
+class ModelList(Struct):
+    """What is in service.
+
+    Attributes:
+        models: by name.
+    """
+
+    models: list[ModelLine]
+
+
+class Plan(Struct):
+    """How a model runs on this machine.
+
+    Attributes:
+        engine: what runs it.
+        threads: inside one run.
+        instances: runs at the same time.
+        max_batch: most pictures in one run.
+        max_wait_ms: how long a batch that is not full waits for more.
+        reason: why it runs so, with the evidence.
+    """
+
+    engine: str
+    threads: int
+    instances: int
+    max_batch: int
+    max_wait_ms: float
+    reason: str
+
+
+class ModelCard(ModelLine):
+    """Everything one should know before relying on a model.
+
+    Attributes:
+        reason: why it is not in service; empty when it is.
+        description: a sentence or two.
+        provenance: who trained it, on what.
+        digest: names exactly these weights, this input and this reading of the outputs.
+        metrics: published or measured figures.
+        input: what it is fed; the server does this for you.
+        output: how its raw outputs are read: a decoder's name and parameters.
+        labels: by class id; empty while it is loading.
+        plan: how it runs here; null while it is loading.
+    """
+
+    reason: str
+    description: str
+    provenance: str
+    digest: Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$")]
+    metrics: list[Metric]
+    input: InputSpec
+    output: dict[str, Any]
+    labels: list[str]
+    plan: Plan | None
+
+
+class Health(Struct):
+    """How the server is.
+
+    Attributes:
+        status: `live` or `ready`.
+    """
+
+    status: Literal["live", "ready"]
+
+
+ANSWERS: dict[str, type[Answer]] = {
+    "classification": Classes,
+    "detection": Detections,
+    "edges": Edges,
+    "keypoints": Poses,
+    "process": Processed,
+}
+"""The answer of each task; a test holds that no task is missing."""

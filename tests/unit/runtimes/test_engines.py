@@ -1,0 +1,115 @@
+"""The engines: the same answers from each, in float32, from several threads at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from heliograph.core.errors import Code, HeliographError
+from heliograph.runtimes.base import Plan, Runner, Tensor
+from heliograph.runtimes.engines import ENGINES, open_runner
+from heliograph.runtimes.identity import IdentityRunner
+from support import models
+
+engines = pytest.mark.parametrize("engine", sorted(ENGINES))
+
+
+def rows(count: int, width: int = 512) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    return np.random.default_rng(0).standard_normal((count, width)).astype(np.float32)
+
+
+def open_model(path: Path, engine: str, **plan: int) -> Runner:
+    return open_runner(path, Plan(engine, **plan))
+
+
+@engines
+def test_a_runner_says_what_it_takes_and_gives(engine: str, tmp_path: Path) -> None:
+    runner = open_model(models.mean_colour(tmp_path / "m.onnx"), engine)
+    assert runner.inputs == (Tensor("images", "float32", (-1, 3, 8, 8)),)
+    assert runner.outputs == (Tensor("scores", "float32", (-1, 3)),)
+
+
+@engines
+def test_what_goes_in_comes_out_of_an_identity(engine: str, tmp_path: Path) -> None:
+    runner = open_model(models.identity(tmp_path / "m.onnx"), engine)
+    given = rows(3, 4)
+    given[0, 0], given[1, 1] = np.nan, np.inf
+    np.testing.assert_array_equal(runner.run({"x": given})["y"], given, strict=True)
+
+
+@engines
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_arithmetic_is_float32(engine: str, threads: int, tmp_path: Path) -> None:
+    # bfloat16 keeps 8 bits: its sums of 512 products are off by a tenth here, float32's by 1e-4.
+    path = models.product(tmp_path / "m.onnx")
+    given = rows(4)
+    weights = np.random.default_rng(1).standard_normal((512, 8)).astype(np.float32)
+    exact = given.astype(np.float64) @ weights
+    found = open_model(path, engine, threads=threads).run({"x": given})["y"]
+    assert found.dtype == np.float32
+    assert np.abs(found - exact).max() < 1e-3
+
+
+def test_engines_agree_on_the_same_file(tmp_path: Path) -> None:
+    for make in (models.mean_colour, models.slow):
+        path = make(tmp_path / "m.onnx")
+        pictures = np.random.default_rng(2).random((3, 3, 8, 8), np.float32)
+        one, other = (open_model(path, engine).run({"images": pictures}) for engine in ENGINES)
+        assert list(one) == list(other) == ["scores"]
+        np.testing.assert_allclose(one["scores"], other["scores"], rtol=1e-5)
+
+
+@engines
+def test_instances_run_at_once_and_do_not_mix(engine: str, tmp_path: Path) -> None:
+    runner = open_model(models.product(tmp_path / "m.onnx"), engine, instances=2)
+    given = rows(64)
+    alone = [runner.run({"x": one[None]})["y"] for one in given]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda one: runner.run({"x": one[None]})["y"], given))
+    np.testing.assert_array_equal(together, alone)
+
+
+@engines
+def test_each_answer_is_an_array_of_its_own(engine: str, tmp_path: Path) -> None:
+    runner = open_model(models.identity(tmp_path / "m.onnx"), engine)
+    first = runner.run({"x": np.ones((1, 4), np.float32)})["y"]
+    runner.run({"x": np.zeros((1, 4), np.float32)})
+    assert first.tolist() == [[1, 1, 1, 1]]
+
+
+@engines
+@pytest.mark.parametrize("content", [b"", b"not a model at all", b"\x08\x08\x12\x00"])
+def test_a_file_that_is_no_model_is_model_invalid(
+    engine: str, content: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(content)
+    with pytest.raises(HeliographError) as failed:
+        open_model(path, engine)
+    assert failed.value.code is Code.MODEL_INVALID
+    assert "'broken.onnx'" in failed.value.detail
+    assert str(tmp_path) not in failed.value.detail
+    assert failed.value.__cause__ is not None
+
+
+@engines
+def test_a_file_that_is_not_there_is_model_invalid(engine: str, tmp_path: Path) -> None:
+    with pytest.raises(HeliographError) as failed:
+        open_model(tmp_path / "absent.onnx", engine)
+    assert failed.value.code is Code.MODEL_INVALID
+
+
+def test_an_unknown_engine_is_refused_with_the_list_of_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(HeliographError) as failed:
+        open_runner(tmp_path / "m.onnx", Plan("abacus"))
+    assert failed.value.code is Code.MODEL_INVALID
+    assert all(name in failed.value.detail for name in ("'abacus'", *ENGINES))
+
+
+def test_the_identity_engine_needs_no_file_and_hands_the_picture_through() -> None:
+    runner = open_runner(Path("nowhere"), Plan("identity"))
+    assert isinstance(runner, IdentityRunner)
+    pixels = np.random.default_rng(3).integers(0, 256, (1, 5, 7, 3), np.uint8)
+    assert runner.run({"picture": pixels})["picture"] is pixels
