@@ -16,7 +16,7 @@ __all__ = ["AsyncClient", "Client"]
 def __getattr__(name: str) -> Any:
     # On first use only: the server and the command line start without the client's imports.
     if name in __all__:
-        from heliograph import client  # noqa: PLC0415
+        from heliograph import client
 
         return getattr(client, name)
     raise AttributeError(name)

@@ -5,10 +5,12 @@ The only file that names every concrete class: which gate, which catalog, which 
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -156,21 +158,32 @@ def _example(spec: InputSpec) -> NDArray[np.generic]:
     return prepare(Picture(grey, Size(spec.width, spec.height), ""), spec)[0]
 
 
-def serve(settings: Settings, sock: socket.socket) -> None:
-    """Serve HTTP on a bound socket until a stop signal: one worker's whole life."""
+def serve(
+    settings: Settings, sock: socket.socket, *, joining: bool = False, opened: Event | None = None
+) -> None:
+    """Serve HTTP on a bound socket until a stop signal: one worker's whole life.
+
+    Args:
+        settings: the checked tree.
+        sock: bound and listening.
+        joining: another worker answers on the socket: this one must take no call from it before it
+            can answer it, so it loads its models first.
+        opened: of several workers: set by the first one when it is ready; who joins waits for it.
+    """
     # The server's half of the imports: the command line does not pay for them.
     from heliograph.edge.http.application import build as build_http
+    from heliograph.edge.http.limits import WireLimits
     from heliograph.edge.http.server import Serving
     from heliograph.edge.http.server import serve as serve_http
     from heliograph.edge.http.services import Services
-    from heliograph.edge.http.limits import WireLimits
     from heliograph.telemetry import log as telemetry_log
     from heliograph.telemetry.meter import TelemetryMeter
     from heliograph.telemetry.metrics import Metrics
 
     telemetry_log.setup(settings.log.style, settings.log.level)
     metrics = Metrics()
-    app = build(settings, meter=TelemetryMeter(metrics), watch=metrics.seats.set)
+    meter = TelemetryMeter(metrics)
+    app = build(settings, meter=meter, watch=metrics.seats.set)
     hosts = frozenset(
         one.strip().lower() for one in settings.server.hosts.split(",") if one.strip()
     )
@@ -178,7 +191,7 @@ def serve(settings: Settings, sock: socket.socket) -> None:
         app.path,
         app.catalog,
         app.gate,
-        metrics,
+        meter,
         settings.serving.files,
         hosts | {socket.gethostname()},
     )
@@ -193,12 +206,32 @@ def serve(settings: Settings, sock: socket.socket) -> None:
     def drain() -> None:
         services.draining = True
 
+    def close() -> None:
+        app.close()
+        meter.close()
+
+    def loaded() -> None:
+        # What is loaded now stays: the collector need not walk over it again and again.
+        gc.collect()
+        gc.freeze()
+        if opened:
+            opened.set()
+
+    def begin() -> None:
+        if not joining:
+            app.catalog.load_in_background(loaded)
+
+    if joining:
+        app.catalog.load_all()
+        if opened:
+            opened.wait()
+
     serve_http(
         Serving(
             build_http(services),
-            app.catalog.load_in_background,
+            begin,
             drain,
-            app.close,
+            close,
             wire,
             settings.server.grace,
         ),

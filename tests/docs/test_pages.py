@@ -35,7 +35,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_path_in_the_map_exists() -> None:
-    named = re.findall(r"`((?:src|tests|docs|tools)/[^`]+)`", (ROOT / "CONTRIBUTING.md").read_text())
+    named = re.findall(
+        r"`((?:src|tests|docs|tools)/[^`]+)`", (ROOT / "CONTRIBUTING.md").read_text()
+    )
     assert len(named) > 10
     assert not [one for one in named if not (ROOT / one).exists()]
 
@@ -43,7 +45,9 @@ def test_every_path_in_the_map_exists() -> None:
 def test_every_room_is_in_the_architecture() -> None:
     text = (ROOT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
     rooms = [
-        one.name for one in (ROOT / "src" / "heliograph").iterdir() if (one / "__init__.py").exists()
+        one.name
+        for one in (ROOT / "src" / "heliograph").iterdir()
+        if (one / "__init__.py").exists()
     ]
     assert rooms
     assert not [room for room in rooms if f"`{room}/" not in text]

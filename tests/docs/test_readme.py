@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from support.server import Server, running
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +92,9 @@ def test_the_tutorial_runs(desk: tuple[Server, Path]) -> None:
     for block in blocks("docs/tutorial/first-answers.md", "sh"):
         if block.strip() == "make run":
             continue
-        script = block if block.startswith("KEY=") else "KEY=$(cat ~/.heliograph/admin.key)\n" + block
+        script = (
+            block if block.startswith("KEY=") else "KEY=$(cat ~/.heliograph/admin.key)\n" + block
+        )
         run(desk, ["sh", "-ec", at(desk, script)])
 
 

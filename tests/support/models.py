@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ def model(
     nodes: list[NodeProto],
     given: ValueInfoProto,
     answer: ValueInfoProto,
-    constants: dict[str, NDArray[np.generic]] | None = None,
+    constants: Mapping[str, NDArray[Any]] | None = None,
 ) -> ModelProto:
     """A model of one input and one output."""
     kept = [numpy_helper.from_array(value, name) for name, value in (constants or {}).items()]
@@ -85,7 +87,7 @@ def fails_on_black(path: Path) -> Path:
         helper.make_node("Mul", ["mean", "ten"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["scores"], axis=1),
     ]
-    constants: dict[str, NDArray[np.generic]] = {
+    constants: dict[str, NDArray[Any]] = {
         "nothing": np.array(0.0, np.float32),
         "table": np.full(1, 10.0, np.float32),
     }
@@ -122,7 +124,7 @@ def slow(path: Path, *, rounds: int = 200) -> Path:
         helper.make_node("Add", ["mean", "zero"], ["sum"]),
         helper.make_node("Softmax", ["sum"], ["scores"], axis=1),
     ]
-    constants: dict[str, NDArray[np.generic]] = {
+    constants: dict[str, NDArray[Any]] = {
         "even": np.full((side, side), 1 / side, np.float32),
         "rounds": np.array(rounds, np.int64),
         "always": np.array(True),
@@ -171,10 +173,12 @@ def slow_package(
     home: Path, name: str = "slow", *, rounds: int = 200, **changes: Any
 ) -> ModelPackage:
     """A package of `slow` in `home/models/name`."""
-    return _package(home, name, lambda path: slow(path, rounds=rounds), changes)
+    return _package(home, name, partial(slow, rounds=rounds), changes)
 
 
-def _package(home: Path, name: str, make: Any, changes: dict[str, Any]) -> ModelPackage:
+def _package(
+    home: Path, name: str, make: Callable[[Path], Path], changes: dict[str, Any]
+) -> ModelPackage:
     folder = home / "models" / name
     folder.mkdir(parents=True)
     digest = hashlib.sha256(make(folder / "model.onnx").read_bytes()).hexdigest()

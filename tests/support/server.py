@@ -65,7 +65,11 @@ class Server:
 
 @contextmanager
 def running(
-    home: Path, *options: str, stderr: Path, environ: Mapping[str, str] | None = None
+    home: Path,
+    *options: str,
+    stderr: Path,
+    environ: Mapping[str, str] | None = None,
+    ready: bool = True,
 ) -> Generator[Server]:
     """Run `heliograph serve OPTIONS` until the block ends.
 
@@ -74,6 +78,7 @@ def running(
         options: e.g. `--open`, `--models`, `process`; the port is free unless `--port` is given.
         stderr: a file for standard error.
         environ: further environment variables, e.g. `{"HELIOGRAPH_SERVING_SEATS": "2"}`.
+        ready: wait for every model; else only until the server answers.
 
     Yields:
         The server, once every model is ready.
@@ -88,7 +93,7 @@ def running(
             command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env
         )
     try:
-        address = _await(process, stderr)
+        address = _await(process, stderr, "/readyz" if ready else "/healthz")
         key = "" if "--open" in options else (home / "admin.key").read_text("ascii").strip()
         server = Server(address, key, home, process, stderr)
         yield server
@@ -100,8 +105,8 @@ def running(
             process.wait()
 
 
-def _await(process: subprocess.Popen[bytes], stderr: Path) -> str:
-    """The address, once `/readyz` says yes."""
+def _await(process: subprocess.Popen[bytes], stderr: Path, path: str) -> str:
+    """The address, once this path is answered with 200."""
     ends = time.monotonic() + _START_SECONDS
     said = ""
     with httpx.Client(trust_env=False, timeout=5.0) as http:
@@ -109,7 +114,7 @@ def _await(process: subprocess.Popen[bytes], stderr: Path) -> str:
             found = _ADDRESS.search(stderr.read_text("utf-8", "replace"))
             if found:
                 try:
-                    reply = http.get(f"{found[1]}/readyz")
+                    reply = http.get(found[1] + path)
                 except httpx.TransportError as error:
                     said = repr(error)
                 else:

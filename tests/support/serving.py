@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -64,7 +64,7 @@ class House:
 @contextmanager
 def house(
     home: Path, *models: str, plan: Plan | None = None, seats: int = 64, deadline: float = 30.0
-) -> Iterator[House]:
+) -> Generator[House]:
     """Wire the application over packages in `home/models`, on `plan` or the default one."""
     if plan is not None:
         for name, package in find_packages([home / "models"]).items():

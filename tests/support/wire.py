@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import select
 import socket
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 from heliograph.core.errors import TABLE, Code
-from support.server import Server
 
 HEAD_END = b"\r\n\r\n"
 SEEN: set[str] = set()
@@ -69,15 +71,22 @@ def check_problem(reply: Reply) -> str:
     return str(code)
 
 
+class Listening(Protocol):
+    """Anything that listens on a port of this machine."""
+
+    @property
+    def port(self) -> int: ...
+
+
 class Wire:
     """One connection to a server; `with` closes it."""
 
-    def __init__(self, server: Server, *, seconds: float = 20.0) -> None:
+    def __init__(self, server: Listening, *, seconds: float = 20.0) -> None:
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=seconds)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._left = b""
 
-    def __enter__(self) -> Wire:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -85,10 +94,8 @@ class Wire:
 
     def send(self, data: bytes) -> None:
         """Send, as far as the server takes it: one that has closed is an answer too."""
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.socket.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
 
     def drip(self, pieces: list[bytes], pause: float) -> bool:
         """Send piece by piece until the server says something; whether it did."""
@@ -163,7 +170,7 @@ def post(
     return head("POST", target, *lines, f"Content-Length: {len(body)}", key=key) + body
 
 
-def ask(server: Server, request: bytes, *, method: str = "POST") -> Reply:
+def ask(server: Listening, request: bytes, *, method: str = "POST") -> Reply:
     """Send a request on a fresh connection; the response."""
     with Wire(server) as wire:
         wire.send(request)
@@ -172,28 +179,21 @@ def ask(server: Server, request: bytes, *, method: str = "POST") -> Reply:
 
 def memory_mb(pid: int, name: str = "VmRSS") -> float:
     """Resident memory of a process in MiB; `VmHWM` for its peak since `forget_peak`."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        line = next(line for line in file if line.startswith(name + ":"))
-    return int(line.split()[1]) / 1024
+    lines = Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024
 
 
 def forget_peak(pid: int) -> None:
     """Begin a new peak of resident memory."""
-    with open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as file:
-        file.write("5")
+    Path(f"/proc/{pid}/clear_refs").write_text("5", "ascii")
 
 
 def open_files(pid: int) -> int:
     """How many file descriptors a process holds."""
-    import os
-
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process so far."""
-    import os
-
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        parts = file.read().rpartition(")")[2].split()
+    parts = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
     return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")

@@ -38,7 +38,7 @@ def admin_key(home: Path) -> tuple[str, bool]:
     except FileExistsError:
         return _read(path), False
     finally:
-        os.unlink(scratch)
+        Path(scratch).unlink()
     return key, True
 
 

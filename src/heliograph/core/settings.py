@@ -11,7 +11,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -51,9 +51,7 @@ def load(
     try:
         if file.exists():
             for branch, table in tomllib.loads(file.read_text("utf-8")).items():
-                if not isinstance(table, dict):
-                    raise ValueError(f"{branch!r} in {file.name} is not a table, as in [server]")
-                tree.setdefault(branch, {}).update(table)
+                tree.setdefault(branch, {}).update(_table(branch, table))
         for name, value in environ.items():
             branch, _, field = name.removeprefix(PREFIX).lower().partition("_")
             if name.startswith(PREFIX) and field and branch in tree:
@@ -63,3 +61,9 @@ def load(
         return msgspec.convert({"home": home, **tree}, kind, strict=False)
     except (ValueError, AttributeError, OSError) as error:
         raise HeliographError(Code.VALIDATION, f"Settings: {error}") from error
+
+
+def _table(branch: str, said: Any) -> dict[str, Any]:
+    if not isinstance(said, dict):
+        raise ValueError(f"{branch!r} is not a table, as in [server]")  # noqa: TRY004 - as the rest
+    return cast("dict[str, Any]", said)

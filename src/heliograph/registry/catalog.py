@@ -72,9 +72,15 @@ class Catalog(Generic[M]):
             list(pool.map(self._load_one, self._shelves.values()))
         self._loaded.set()
 
-    def load_in_background(self) -> None:
-        """Begin `load_all` on a thread."""
-        threading.Thread(target=self.load_all, name="load-all", daemon=True).start()
+    def load_in_background(self, then: Callable[[], None] | None = None) -> None:
+        """Begin `load_all` on a thread; `then` is called when it is through."""
+
+        def load() -> None:
+            self.load_all()
+            if then:
+                then()
+
+        threading.Thread(target=load, name="load-all", daemon=True).start()
 
     def _load_one(self, shelf: Shelf[M]) -> None:
         try:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 Form = Literal["", "json", "png", "jpeg", "webp"]
 
 
-def _always() -> bool:
+def always() -> bool:
+    """The caller is there: for callers that cannot hang up."""
     return True
 
 
@@ -49,7 +50,7 @@ class Head:
     credentials: str = ""
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     form: Form = ""
-    alive: Callable[[], bool] = _always
+    alive: Callable[[], bool] = always
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,26 +71,15 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
-        self._steps: dict[tuple[str, str], Histogram] = {}
+        self._of: dict[tuple[str, str], _OfModel] = {}
 
     def record(self, usage: Usage) -> None:
         """Count one usage row."""
-        model = usage.model
-        self.calls.labels(model, usage.version, usage.outcome).inc()
-        self.bytes.labels(model).inc(usage.bytes_in)
-        self.pixels.labels(model).inc(usage.pixels)
-        if usage.batch:
-            self.batch.labels(model).observe(usage.batch)
-        for step in STEPS:
-            ms = usage.timings.get(step)
-            if ms is not None:
-                self._step(model, step).observe(ms / 1000.0)
-
-    def _step(self, model: str, step: str) -> Histogram:
-        found = self._steps.get((model, step))
-        if found is None:
-            found = self._steps[model, step] = self.seconds.labels(model, step)
-        return found
+        key = (usage.model, usage.version)
+        of = self._of.get(key)
+        if of is None:
+            of = self._of[key] = _OfModel(self, *key)
+        of.record(usage)
 
     def render(self) -> bytes:
         """The text exposition of all workers' metrics."""
@@ -99,3 +88,38 @@ class Metrics:
             MultiProcessCollector(registry)
             return generate_latest(registry)
         return generate_latest(self.registry)
+
+
+class _OfModel:
+    """The children of one model: finding a child by its labels costs as much as counting."""
+
+    def __init__(self, metrics: Metrics, model: str, version: str) -> None:
+        self._metrics = metrics
+        self._model = model
+        self._version = version
+        self._bytes = metrics.bytes.labels(model)
+        self._pixels = metrics.pixels.labels(model)
+        self._batch: Histogram | None = None
+        self._calls: dict[str, Counter] = {}
+        self._steps: dict[str, Histogram] = {}
+
+    def record(self, usage: Usage) -> None:
+        calls = self._calls.get(usage.outcome)
+        if calls is None:
+            calls = self._metrics.calls.labels(self._model, self._version, usage.outcome)
+            self._calls[usage.outcome] = calls
+        calls.inc()
+        self._bytes.inc(usage.bytes_in)
+        self._pixels.inc(usage.pixels)
+        if usage.batch:
+            if self._batch is None:
+                self._batch = self._metrics.batch.labels(self._model)
+            self._batch.observe(usage.batch)
+        for step in STEPS:
+            ms = usage.timings.get(step)
+            if ms is None:
+                continue
+            seconds = self._steps.get(step)
+            if seconds is None:
+                seconds = self._steps[step] = self._metrics.seconds.labels(self._model, step)
+            seconds.observe(ms / 1000.0)

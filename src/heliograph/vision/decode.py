@@ -226,8 +226,8 @@ def _extra(data: bytes, limits: Limits, name: str) -> Picture:
     plugin = "HEIF" if name == "heic" else name.upper()
     try:
         with Image.open(io.BytesIO(data), formats=[plugin]) as image:
-            # HEIC comes upright from its library; the others say how they lie.
-            turned = 1 if name == "heic" else int(image.getexif().get(0x0112, 1))
+            # HEIC and TIFF come upright from their libraries; AVIF says how it lies.
+            turned = int(image.getexif().get(0x0112, 1)) if name == "avif" else 1
             turned = turned if 1 <= turned <= 8 else 1
             frames = tiff_frames(data) if name == "tiff" else int(getattr(image, "n_frames", 1))
             header = Header(name, image.width, image.height, frames, 0, turned)

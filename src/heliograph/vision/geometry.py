@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -78,6 +79,7 @@ class Placement:
         return np.clip(out, 0, bound)
 
 
+@functools.lru_cache(maxsize=1024)
 def place(
     size: Size, target: Size, fit: Fit, *, crop_fraction: float = 1.0, centred: bool = True
 ) -> Placement:
@@ -103,8 +105,9 @@ def place(
         )
         return Placement(whole, Rect(left, top, width, height), target, size)
     scale = min(size.width / target.width, size.height / target.height) * crop_fraction
-    width = max(1, int(target.width * scale))
-    height = max(1, int(target.height * scale))
+    # 280 * (2304 / 280 * 0.875) is 2015.9999999999998 in floating point: it means 2016.
+    width = max(1, int(target.width * scale + 1e-6))
+    height = max(1, int(target.height * scale + 1e-6))
     # (n + 1) // 2: the rounding of the EfficientNet reference's central crop.
     left, top = (size.width - width + 1) // 2, (size.height - height + 1) // 2
     return Placement(Rect(left, top, width, height), Rect(0, 0, *target), target, size)

@@ -42,7 +42,7 @@ def resized(size: Size, width: int, height: int, fit: Fit) -> Size:
     return Size(width, height)
 
 
-def resize(  # noqa: PLR0913 - one argument a setting of the verb
+def resize(
     pixels: Pixels,
     width: int,
     height: int,

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Literal
 
 import cv2
@@ -48,6 +49,9 @@ class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         centred: for `contain`: padding on both sides.
         pad: for `contain`: the padding's pixel value, 0-255.
         resample: see `Resample`.
+        scaled_decode: let the JPEG decoder scale down to what this input needs. Off for models that
+            find small things and were published with a resize that does not average: there it
+            moves boxes (docs/decisions/0003-decoders.md).
         mean: per channel or one for all, on the 0-255 scale.
         std: likewise; `tensor = (pixel - mean) / std`.
     """
@@ -63,6 +67,7 @@ class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     centred: bool = True
     pad: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
     resample: Resample = "bilinear"
+    scaled_decode: bool = True
     mean: _ChannelValues = (0.0,)
     std: _ChannelValues = (1.0,)
 
@@ -73,7 +78,7 @@ class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     def need(self, size: Size) -> Size | None:
         """The least decoded size that covers this input for a picture of `size`; None = all."""
-        if not (self.width and self.height):
+        if not (self.width and self.height and self.scaled_decode):
             return None
         return least(self.placement(size))
 
@@ -97,12 +102,20 @@ def prepare(picture: Picture, spec: InputSpec) -> tuple[NDArray[np.generic], Pla
         return np.ascontiguousarray(pixels), placement
     tensor = np.empty(pixels.shape, np.float32)
     tensor[...] = pixels
-    shape = (-1, 1, 1) if spec.layout == "NCHW" else (1, 1, -1)
-    scale = np.reciprocal(np.array(spec.std, np.float32)).reshape(shape)
-    shift = np.array(spec.mean, np.float32).reshape(shape) * scale
+    scale, shift = _scaling(spec.mean, spec.std, spec.layout)
     tensor *= scale
     tensor -= shift
     return tensor, placement
+
+
+@functools.lru_cache(maxsize=256)
+def _scaling(
+    mean: tuple[float, ...], std: tuple[float, ...], layout: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`(pixel - mean) / std` as one factor and one term, shaped for the layout."""
+    shape = (-1, 1, 1) if layout == "NCHW" else (1, 1, -1)
+    scale = np.reciprocal(np.array(std, np.float32)).reshape(shape)
+    return scale, np.array(mean, np.float32).reshape(shape) * scale
 
 
 def _fit(picture: Picture, placement: Placement, spec: InputSpec) -> Pixels:

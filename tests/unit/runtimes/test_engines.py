@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from heliograph.core.errors import Code, HeliographError
 from heliograph.runtimes.base import Plan, Runner, Tensor
 from heliograph.runtimes.engines import ENGINES, open_runner
@@ -16,12 +18,12 @@ from support import models
 engines = pytest.mark.parametrize("engine", sorted(ENGINES))
 
 
-def rows(count: int, width: int = 512) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+def rows(count: int, width: int = 512) -> NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal((count, width)).astype(np.float32)
 
 
-def open_model(path: Path, engine: str, **plan: int) -> Runner:
-    return open_runner(path, Plan(engine, **plan))
+def open_model(path: Path, engine: str, *, threads: int = 1, instances: int = 1) -> Runner:
+    return open_runner(path, Plan(engine, threads, instances))
 
 
 @engines
@@ -65,9 +67,13 @@ def test_engines_agree_on_the_same_file(tmp_path: Path) -> None:
 def test_instances_run_at_once_and_do_not_mix(engine: str, tmp_path: Path) -> None:
     runner = open_model(models.product(tmp_path / "m.onnx"), engine, instances=2)
     given = rows(64)
-    alone = [runner.run({"x": one[None]})["y"] for one in given]
+
+    def run(one: NDArray[np.float32]) -> NDArray[np.float32]:
+        return runner.run({"x": one[None]})["y"]
+
+    alone = [run(one) for one in given]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda one: runner.run({"x": one[None]})["y"], given))
+        together = list(pool.map(run, given))
     np.testing.assert_array_equal(together, alone)
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from support import models, pictures
-from support.serving import House, house
 
 from heliograph.accounts.key import KeyGate
 from heliograph.core.errors import Code, HeliographError
 from heliograph.serving.admit import Desk, Seats
 from heliograph.serving.values import Head
 from heliograph.vision.decode import Limits
+from support import models, pictures
+from support.serving import House, house
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def code_of(failed: pytest.ExceptionInfo[HeliographError]) -> Code:
 
 def test_more_threads_than_seats_get_exactly_as_many_as_there_are() -> None:
     seats = Seats(7)
-    start, got = threading.Barrier(4), list[bool]()
+    start, got = threading.Barrier(4), list[str]()
 
     def take() -> None:
         start.wait(5)
@@ -46,18 +45,17 @@ def test_more_threads_than_seats_get_exactly_as_many_as_there_are() -> None:
             try:
                 seats.take()
             except HeliographError as error:
-                assert error.code is Code.OVERLOADED
-                assert error.retry_after
-                got.append(False)
+                got.append(str(error.code))
             else:
-                got.append(True)
+                got.append("")
 
     threads = [threading.Thread(target=take) for _ in range(4)]
     for one in threads:
         one.start()
     for one in threads:
         one.join(10)
-    assert got.count(True) == seats.taken == 7
+    assert got.count("") == seats.taken == 7
+    assert got.count("overloaded") == 200 - 7
     for _ in range(7):
         seats.give_back()
     seats.look()
@@ -118,8 +116,8 @@ def test_a_wrong_option_is_refused_by_name_at_the_head(
 
 def test_options_are_read_from_text(colour: House) -> None:
     answer = colour.app.path.answer(colour.enter("colour", top_k="2"), pictures.plain())
-    assert [one["label"] for one in answer.result.predictions()][0] == "red"
     assert len(answer.result.predictions()) == 2
+    assert answer.result.predictions()[0]["label"] == "red"
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,16 @@ import io
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from PIL import Image
-from support import models, pictures
-from support.serving import House, gone, house, late
 
 from heliograph.core.call import STEPS
 from heliograph.core.errors import Code, HeliographError
 from heliograph.runtimes.base import Plan
 from heliograph.serving.values import Entry, Head
+from support import models, pictures
+from support.serving import House, gone, house, late
 
 
 @pytest.fixture(scope="module")

@@ -106,9 +106,7 @@ class _Reader:
 
     def on_part_begin(self) -> None:
         if len(self.parts) >= self._most:
-            raise HeliographError(
-                Code.TOO_MANY_PARTS, f"At most {self._most} parts are taken in one call."
-            )
+            raise _too_many(self._most)
         self.parts.append(_Part())
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -119,7 +117,8 @@ class _Reader:
 
     def on_header_end(self) -> None:
         headers = self.parts[-1].headers
-        headers[self._name.decode("latin-1").lower()] = self._value.decode("utf-8", "replace")
+        # Latin-1 keeps every byte; a name in UTF-8 is read as such where it is needed.
+        headers[self._name.decode("latin-1").lower()] = self._value.decode("latin-1")
         self._name = self._value = b""
 
     def on_headers_finished(self) -> None:
@@ -149,6 +148,10 @@ def _multipart(content_type: str, body: bytes, most: int) -> list[File]:
         raise _malformed("it does not begin with its boundary")
     if b"--" + boundary + b"--" not in body[-len(boundary) - _EPILOGUE :]:
         raise _malformed("it does not end with its closing boundary; was it cut short?")
+    # Every line that begins with the boundary is one (RFC 2046), whatever follows it; the parser
+    # would look at each, and millions take it seconds.
+    if body.count(b"\r\n--" + boundary) > most + 1:
+        raise _too_many(most)
     reader = _Reader(most)
     callbacks = {name: getattr(reader, name) for name in dir(_Reader) if name.startswith("on_")}
     try:
@@ -176,6 +179,10 @@ def _name(part: _Part) -> str:
     said = parse_options_header(part.headers.get("content-disposition", ""))[1]
     raw = said.get(b"filename", b"").decode("utf-8", "replace")
     return "".join(one if one.isprintable() else "\ufffd" for one in raw)[:200]
+
+
+def _too_many(most: int) -> HeliographError:
+    return HeliographError(Code.TOO_MANY_PARTS, f"At most {most} parts are taken in one call.")
 
 
 def _malformed(why: str) -> HeliographError:

@@ -7,7 +7,6 @@ import math
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
 
 from heliograph.core.errors import Code, HeliographError
@@ -40,7 +39,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def describe(error: HeliographError) -> Problem:
-    """The problem of an error, with a fresh request id; ours to mend are logged with their trace."""
+    """The problem of an error, with a fresh request id; faults of ours are logged with a trace."""
     row = error.row
     made = Problem(
         type=f"/docs/errors#{error.code}",
@@ -82,27 +81,33 @@ def respond(error: HeliographError) -> Response:
     return reply
 
 
-async def on_error(request: Request, error: Exception) -> Response:
-    """Starlette's handler for everything that a route raises."""
+def answer(error: Exception, method: str) -> tuple[Code, Response]:
+    """The answer to any exception of a route, and its code."""
+    known = _understand(error, method)
+    reply = respond(known)
+    if isinstance(error, HTTPException):  # which methods an address takes
+        reply.headers.update(error.headers or {})
+    return known.code, reply
+
+
+def _understand(error: Exception, method: str) -> HeliographError:
+    """The error of the table that an exception stands for; a stranger is a bug of ours."""
     if isinstance(error, HeliographError):
-        return respond(error)
+        return error
     if isinstance(error, HTTPException):
-        reply = respond(_of_status(error.status_code, request))
-        for name, value in (error.headers or {}).items():
-            reply.headers[name] = value
-        return reply
+        return _of_status(error.status_code, method)
     own = HeliographError(
         Code.INTERNAL, "An error of ours; it is in the log under this request id."
     )
     own.__cause__ = error
-    return respond(own)
+    return own
 
 
-def _of_status(status: int, request: Request) -> HeliographError:
-    if status == 404:  # noqa: PLR2004
+def _of_status(status: int, method: str) -> HeliographError:
+    if status == 404:
         return HeliographError(Code.NOT_FOUND, "There is no such address. /docs lists them all.")
-    if status == 405:  # noqa: PLR2004
+    if status == 405:
         return HeliographError(
-            Code.METHOD_NOT_ALLOWED, f"This address does not take {request.method[:16]}."
+            Code.METHOD_NOT_ALLOWED, f"This address does not take {method[:16]}."
         )
     return HeliographError(Code.BAD_REQUEST, "The request is not understood.")

@@ -39,7 +39,7 @@ def metrics(services: Services) -> Handler:
 
     async def render(request: Request) -> Response:
         services.gate.check(credentials(request))
-        return Response(services.metrics.render(), headers={"content-type": MEDIA_TYPE})
+        return Response(services.meter.render(), headers={"content-type": MEDIA_TYPE})
 
     return render
 

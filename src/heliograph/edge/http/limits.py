@@ -5,9 +5,9 @@ Pure: `wire.py` calls `check_head` for each head, before the application sees an
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from heliograph.core.errors import Code, HeliographError
 
@@ -45,20 +45,24 @@ class WireLimits:
     linger_seconds: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
-    """A parsed request line and headers, names in lower case; `upgrade` as the parser sees it."""
+class RequestHead(NamedTuple):
+    """A parsed request line and headers.
+
+    Attributes:
+        method: as sent.
+        target: likewise.
+        version: of HTTP, such as `1.1`.
+        headers: names in lower case, and values.
+        upgrade: whether the parser takes it for a change of protocol.
+        size: about the bytes of it all.
+    """
 
     method: bytes
     target: bytes
     version: str
     headers: Sequence[tuple[bytes, bytes]]
     upgrade: bool
-
-
-def head_size(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> int:
-    """About the bytes of a request line and its headers."""
-    return len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
+    size: int
 
 
 def check_head(head: RequestHead, limits: WireLimits) -> bool:
@@ -71,7 +75,7 @@ def check_head(head: RequestHead, limits: WireLimits) -> bool:
         HeliographError: `headers_too_large`, `method_not_allowed`, `bad_request`, `bad_host`,
             `bad_header` or `too_large`.
     """
-    if head_size(head.target, head.headers) > limits.head_bytes:
+    if head.size > limits.head_bytes:
         raise head_too_large(limits)
     if head.method == b"CONNECT":
         raise HeliographError(Code.METHOD_NOT_ALLOWED, "This server is no proxy.")
@@ -79,15 +83,14 @@ def check_head(head: RequestHead, limits: WireLimits) -> bool:
         raise HeliographError(
             Code.BAD_REQUEST, "The request target must be a path that begins with '/'."
         )
-    count = Counter(name for name, _ in head.headers)
-    if count[b"host"] != 1:
-        raise HeliographError(
-            Code.BAD_HOST, f"Exactly one Host header is needed, got {count[b'host']}."
-        )
+    names = [name for name, _ in head.headers]
+    hosts = names.count(b"host")
+    if hosts != 1:
+        raise HeliographError(Code.BAD_HOST, f"Exactly one Host header is needed, got {hosts}.")
     for name in _ONCE:
-        if count[name] > 1:
+        if names.count(name) > 1:
             raise HeliographError(Code.BAD_HEADER, f"The header {name.decode()} stands twice.")
-    if head.upgrade and count[b"upgrade"]:
+    if head.upgrade and b"upgrade" in names:
         raise no_upgrade()
     _check_coding(head)
     length = next((int(value) for name, value in head.headers if name == b"content-length"), None)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.edge.http.wire import EXTENSION
-from heliograph.serving.values import Form, Head
+from heliograph.serving.values import Form, Head, always
 
 _KEYS = {"key", "api_key", "apikey", "access_token", "token", "authorization"}
 _FORMS: dict[str, Form] = {
@@ -76,19 +76,9 @@ def read_head(request: Request, *, model: str = "", task: str = "") -> Head:
     query = read_query(request)
     version = query.pop("version", "")
     connection = request.scope.get("extensions", {}).get(EXTENSION)
-    head = Head(
-        model=model,
-        task=task,
-        version=version,
-        credentials=credentials(request),
-        options=query,
-        form=_form(query.pop("format", None), headers.get("accept", "")),
-    )
-    if connection is None:
-        return head
-    return Head(
-        head.model, head.task, version, head.credentials, query, head.form, connection.alive
-    )
+    form = _form(query.pop("format", None), headers.get("accept", ""))
+    alive = connection.alive if connection is not None else always
+    return Head(model, task, version, credentials(request), query, form, alive)
 
 
 def credentials(request: Request) -> str:

@@ -97,6 +97,7 @@ def serve(serving: Serving, sock: socket.socket) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=_LONGEST_STOP,
         loop="auto",
@@ -106,36 +107,52 @@ def serve(serving: Serving, sock: socket.socket) -> None:
 
 
 def supervise(work: Callable[..., None], args: tuple[Any, ...], workers: int) -> int:
-    """Keep `workers` processes running `work(*args)`; returns the exit code.
+    """Keep `workers` processes running `work(*args, joining=…, opened=…)`; returns the exit code.
 
     A worker that dies is replaced; if ten die within thirty seconds the whole server stops with
     code 1, since something is wrong that restarting does not mend.
     """
     context = multiprocessing.get_context("spawn")
-    stop = threading.Event()
+    stop, opened = threading.Event(), context.Event()
     for sig in _STOP_SIGNALS:
         signal.signal(sig, lambda _sig, _frame: stop.set())
     with tempfile.TemporaryDirectory(prefix="heliograph-metrics-") as folder:
         # Each worker counts in its own files; prometheus_client adds them up.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
 
-        def start() -> BaseProcess:
-            process = context.Process(target=work, args=args)
+        def start(*, joining: bool) -> BaseProcess:
+            others = {"joining": joining, "opened": opened}
+            process = context.Process(target=work, args=args, kwargs=others)
             process.start()
             return process
 
-        running = [start() for _ in range(workers)]
+        # The first one answers while it loads: alive, not ready. The others join when it and they
+        # are ready, so that what `/readyz` says holds for whichever worker takes a call.
+        running = [start(joining=at > 0) for at in range(workers)]
         deaths: deque[float] = deque(maxlen=10)
         while not stop.wait(0.2) and not _hopeless(deaths):
             for at, process in enumerate(running):
                 if process.exitcode is not None:
                     deaths.append(time.monotonic())
-                    running[at] = start()
+                    _forget(process.pid)
+                    running[at] = start(joining=at > 0 or opened.is_set())
+        for one in args:
+            # While we hold the port open, too, new callers would wait for nobody.
+            if isinstance(one, socket.socket):
+                one.close()
         for process in running:
             process.terminate()
         for process in running:
             process.join(_LONGEST_STOP + 5)
     return 0 if stop.is_set() else 1
+
+
+def _forget(pid: int | None) -> None:
+    """A dead worker's counts stay, but what it was doing it does no longer."""
+    # Read the environment first: prometheus_client looks at it once, when it is imported.
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(pid)
 
 
 def _hopeless(deaths: deque[float]) -> bool:

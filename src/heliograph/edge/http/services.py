@@ -8,7 +8,7 @@ from typing import Any
 from heliograph.registry.catalog import Catalog
 from heliograph.serving.path import Path
 from heliograph.serving.values import Gate, Model
-from heliograph.telemetry.metrics import Metrics
+from heliograph.telemetry.meter import TelemetryMeter
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class Services:
         path: the inference path.
         catalog: what is in service.
         gate: who may call.
-        metrics: what `/metrics` renders.
+        meter: has what `/metrics` shows.
         most_files: most pictures in one multipart call.
         hosts: accepted Host names besides loopback names and addresses; `*` for any.
         draining: set once a graceful stop has begun.
@@ -29,7 +29,7 @@ class Services:
     path: Path
     catalog: Catalog[Model]
     gate: Gate
-    metrics: Metrics
+    meter: TelemetryMeter
     most_files: int
     hosts: frozenset[str]
     draining: bool = False

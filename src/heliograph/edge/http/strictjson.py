@@ -1,9 +1,9 @@
 """JSON without the holes of lenient parsers.
 
 Refused, each with its code: nesting beyond 100, more than 10,000 strings, brackets and commas,
-duplicate keys, NaN and infinities, numbers beyond float64 or 400 digits, invalid UTF-8, a byte-order
-mark, lone surrogates. A body is looked through once before it is parsed, so that it costs nothing
-that it is not worth.
+duplicate keys, NaN and infinities, numbers beyond float64 or 400 digits, invalid UTF-8, a
+byte-order mark, lone surrogates. A body is looked through once before it is parsed, so that it
+costs nothing that it is not worth.
 """
 
 from __future__ import annotations

@@ -29,7 +29,6 @@ from heliograph.edge.http.limits import (
     WireLimits,
     body_too_large,
     check_head,
-    head_size,
     head_too_large,
     malformed,
     no_upgrade,
@@ -37,8 +36,9 @@ from heliograph.edge.http.limits import (
 
 EXTENSION = "heliograph"
 # A head and a chunked body are fed in slices, so that framing is told from data in time.
-_SLICE = 4096
-_FRAMING = 2 * _SLICE
+_HEAD_SLICE, _CHUNK_SLICE = 1024, 4096
+_FRAMING = 2 * _CHUNK_SLICE
+_PIECE = 64
 
 
 class Connection:
@@ -63,6 +63,7 @@ class Wire(HttpToolsProtocol):
     """One connection; see the module's docstring."""
 
     parser: Any
+    cycle: Any
     limits = WireLimits()
     draining = False
     bodies = 0
@@ -81,6 +82,7 @@ class Wire(HttpToolsProtocol):
         self._chunks = 0
         self._body = 0
         self._held = 0
+        self._pieces: list[bytes] = []
         # The request whose body arrives, and the one being answered; other than with a pipeline
         # they are one.
         self._arriving: Any = None
@@ -116,9 +118,11 @@ class Wire(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         view, at = memoryview(data), 0
         while at < len(data) and self._refusal is None:
-            step = len(data) if self._sized else _SLICE
+            step = _HEAD_SLICE if self._in_head else len(data) if self._sized else _CHUNK_SLICE
             self._feed(view[at : at + step])
             at += step
+        if self._refusal is None and self._timer is None and (self._begun or self._fed):
+            self._watch()
 
     def _feed(self, data: memoryview) -> None:
         self._fed += len(data)
@@ -134,9 +138,6 @@ class Wire(HttpToolsProtocol):
             self._refuse(no_upgrade())
         except httptools.HttpParserError:
             self._refuse(malformed())
-        else:
-            if self._timer is None and (self._begun or self._fed):
-                self._watch()
 
     # --- parser callbacks -------------------------------------------------------------------
 
@@ -145,6 +146,7 @@ class Wire(HttpToolsProtocol):
         super().on_message_begin()
         self._begun = True
         self._arriving = None
+        self._pieces = []
         self._chunks = self._body = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -159,14 +161,18 @@ class Wire(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """A head is whole: checked before anybody sees it."""
+        # Blanks around values are in no header, so that only here can they be seen.
+        if self._fed > self.limits.head_bytes + _HEAD_SLICE:
+            raise head_too_large(self.limits)
         parser = self.parser
-        self._head = head_size(self.url, self.headers)
+        self._head = len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers)
         head = RequestHead(
             parser.get_method(),
             self.url,
             parser.get_http_version(),
             self.headers,
             parser.should_upgrade(),
+            self._head,
         )
         self._sized = check_head(head, self.limits)
         super().on_headers_complete()
@@ -194,12 +200,15 @@ class Wire(HttpToolsProtocol):
         if self._body > self.limits.body_bytes:
             raise body_too_large(self.limits)
         if self.cycle.response_complete:
+            self._release()  # nobody will ask for it
             return
-        self._held += len(body)
-        type(self).bodies += len(body)
+        # What a piece weighs besides its bytes counts, too: they may come one by one.
+        self._held += len(body) + _PIECE
+        type(self).bodies += len(body) + _PIECE
         # The handler is woken once, when the body is whole: bodies are bounded by the limit
-        # above, and a wake-up for every 64 KiB would cost more than the bytes.
-        self.cycle.body += body
+        # above, and a wake-up for every 64 KiB would cost more than the bytes. Joined at the end,
+        # they are copied once; a body of one piece not at all.
+        self._pieces.append(body)
         if self.bodies > self.limits.bodies_bytes:
             raise HeliographError(
                 Code.OVERLOADED, "Too many pictures arrive at once. Try again.", retry_after=1.0
@@ -209,6 +218,8 @@ class Wire(HttpToolsProtocol):
         """A request is whole."""
         self._check_sizes()
         self._unwatch()
+        if self._pieces:
+            self.cycle.body = b"".join(self._pieces)
         self._release()
         if not self.cycle.response_started:
             self.cycle.keep_alive = self._keep and not self.draining
@@ -326,7 +337,7 @@ class Wire(HttpToolsProtocol):
     def _release(self) -> None:
         """The body that arrived here is whole, or will never be."""
         type(self).bodies -= self._held
-        self._held = 0
+        self._held, self._pieces = 0, []
 
     def shutdown(self) -> None:
         """A graceful stop: a request that has begun to arrive is still taken and answered."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -14,6 +15,9 @@ from heliograph.vision import draw
 from heliograph.vision.geometry import Placement
 from heliograph.vision.picture import Pixels
 from heliograph.vision.tasks.base import Decoder, Options, Raw, Task, label_of, output
+
+# Every score that a model can mean is above this; what was left out is below.
+_LEAST = -1e30
 
 
 class ClassificationOptions(Options, frozen=True):
@@ -89,20 +93,36 @@ class Scores(Decoder, frozen=True, tag="scores"):
     ) -> Classes:
         """See `Decoder.decode`."""
         del placement
-        values = (output(raw, self.output, 1) - self.zero_point) * self.scale
+        values = output(raw, self.output, 1)
+        if self.scale != 1.0 or self.zero_point:
+            values = (values - self.zero_point) * self.scale
         scores = activate(values, self.activation)
-        # A model that yields NaN has no opinion; its classes come last and are dropped.
-        scores = np.nan_to_num(scores, nan=-1.0, posinf=1.0, neginf=-1.0)
-        scores[: self.first_class] = -1.0
-        many = min(options.top_k, scores.size)
-        # A stable order among equal scores: lower class ids first.
-        best = np.argsort(-scores, kind="stable")[:many]
-        ids = tuple(int(one) for one in best if scores[one] >= max(options.min_score, 0.0))
+        best = [
+            (score, class_id)
+            for score, class_id in _best(scores, self.first_class, options.top_k)
+            if score >= options.min_score
+        ]
         return Classes(
-            ids,
-            tuple(float(scores[one]) for one in ids),
-            tuple(label_of(labels, one) for one in ids),
+            tuple([class_id for _, class_id in best]),
+            tuple([score for score, _ in best]),
+            tuple([label_of(labels, class_id) for _, class_id in best]),
         )
+
+
+def _best(scores: NDArray[np.float32], first: int, many: int) -> list[tuple[float, int]]:
+    """The `many` highest scores from class `first` on, with their classes, best first.
+
+    Among equals the lower class comes first. Scores that are no numbers are left out.
+    """
+    if first or not math.isfinite(scores.sum()):
+        scores = np.where(np.isfinite(scores), scores, -np.inf)
+        scores[:first] = -np.inf
+    least = -math.inf
+    if many < scores.size:
+        least = np.partition(scores, -many)[-many]
+    chosen = np.flatnonzero(scores >= max(least, _LEAST))
+    pairs = sorted(zip((-scores[chosen]).tolist(), chosen.tolist(), strict=True))
+    return [(-score, class_id) for score, class_id in pairs[:many]]
 
 
 def activate(values: NDArray[np.float32], how: str) -> NDArray[np.float32]:

@@ -1,0 +1,177 @@
+"""Every code of the closed list: produced here on a real socket, held elsewhere, or not yet.
+
+One row a code; a new code in `core/errors.py` fails this module until it has a row.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from heliograph.core.errors import Code
+from support import bombs, models, pictures
+from support.server import Server, running
+from support.wire import SEEN, Wire, ask, head, post
+
+GOOD = pictures.file(pictures.scene())
+EDGES = "/api/v1/edges"
+FORM = "Content-Type: multipart/form-data; boundary=B"
+JSON = "Content-Type: application/json"
+CHUNKED = "Transfer-Encoding: chunked"
+
+PLAIN: dict[Code, bytes] = {
+    Code.BAD_HEADER: b"?\r\n\r\n",
+    Code.BAD_HOST: head("GET", "/healthz", host="evil.example"),
+    Code.BAD_REQUEST: post(GOOD, f"{EDGES}?low=1&low=2"),
+    Code.EMPTY_FILE: post(b"", EDGES),
+    Code.HEADERS_TOO_LARGE: head("GET", "/healthz", "X: " + "x" * 17_408),
+    Code.IMAGE_CORRUPT: post(GOOD[:60], EDGES),
+    Code.IMAGE_TOO_LARGE: post(bombs.png_header(65_535, 65_535), EDGES),
+    Code.JSON_BAD_NUMBER: post(b"[NaN]", EDGES, JSON),
+    Code.JSON_DUPLICATE_KEY: post(b'{"a":1,"a":1}', EDGES, JSON),
+    Code.JSON_TOO_DEEP: post(b"[" * 101, EDGES, JSON),
+    Code.KEY_IN_URL: post(GOOD, f"{EDGES}?token=x"),
+    Code.MALFORMED_JSON: post(b"{", EDGES, JSON),
+    Code.METADATA_TOO_LARGE: post(pictures.png_with(GOOD, b"tEXt", bytes(5 << 20)), EDGES),
+    Code.METHOD_NOT_ALLOWED: head("DELETE", EDGES),
+    Code.MULTIPART_MALFORMED: post(b"--B\r\n", EDGES, FORM),
+    Code.NOT_FOUND: post(GOOD, "/api/v1/models/nosuch/predict"),
+    Code.RANGE: post(GOOD, EDGES, "Range: bytes=0-0,1-1"),
+    Code.TOO_LARGE: head("POST", EDGES, "Content-Length: 5368709120"),
+    Code.TOO_MANY_CHUNKS: head("POST", EDGES, CHUNKED) + b"1\r\nx\r\n" * 65_537,
+    Code.TOO_MANY_FRAMES: post(bombs.gif(100), EDGES),
+    Code.TOO_MANY_PARTS: post(b"--B\r\n\r\n\r\n" * 20 + b"--B--\r\n", EDGES, FORM),
+    Code.UNKNOWN_FIELD: post(GOOD, f"{EDGES}?nosuch=1"),
+    Code.UNSUPPORTED: post(b'{"url":"http://x/"}', EDGES, JSON),
+    Code.UNSUPPORTED_ENCODING: post(GOOD, EDGES, "Content-Encoding: gzip"),
+    Code.UNSUPPORTED_MEDIA: post(b"no picture", EDGES),
+    Code.VALIDATION: post(GOOD, f"{EDGES}?low=-1"),
+}
+"""What any server answers to one request."""
+
+ODD = {
+    Code.BAD_SHAPE,
+    Code.DRAINING,
+    Code.INFERENCE_TIMEOUT,
+    Code.MODEL_CRASHED,
+    Code.MODEL_UNAVAILABLE,
+    Code.OVERLOADED,
+    Code.REQUEST_TIMEOUT,
+    Code.TOO_MANY_CONNECTIONS,
+    Code.UNAUTHENTICATED,
+}
+"""What needs a server of its own kind; each has a test below."""
+
+ELSEWHERE = {
+    Code.INTERNAL: "a bug of ours; tests/unit/edge/test_errors.py plants one",
+    Code.MODEL_INVALID: "told to operators at the start; tests/unit/registry and unit/runtimes",
+}
+NOT_YET = {
+    Code.FORBIDDEN: "there is one key, and it may do everything; roles come with accounts",
+    Code.STORAGE_FULL: "nothing is written while serving; uploads and the ledger come later",
+}
+
+
+def test_every_code_has_a_row() -> None:
+    rows = [*PLAIN, *ODD, *ELSEWHERE, *NOT_YET]
+    assert sorted(rows) == sorted(Code), "each code exactly once"
+
+
+def test_no_test_saw_a_code_that_cannot_be() -> None:
+    assert not SEEN & {str(code) for code in (*ELSEWHERE, *NOT_YET)}
+
+
+@pytest.mark.parametrize("code", PLAIN)
+def test_codes_of_any_server(lean: Server, code: Code) -> None:
+    assert ask(lean, PLAIN[code]).code == code
+
+
+def test_unauthenticated(keyed_server: Server) -> None:
+    for request in (
+        post(GOOD, EDGES),
+        post(GOOD, EDGES, key="wrong"),
+        post(GOOD, EDGES, key=keyed_server.key + "x"),
+        post(GOOD, EDGES, b"Authorization: Bearer \xff\xfe"),
+        post(GOOD, EDGES, "Authorization: Basic " + keyed_server.key),
+        head("GET", "/api/v1/models"),
+        head("GET", "/api/v1/models/edges"),
+        head("GET", "/metrics"),
+        # Before a byte of the body, and whatever else is wrong with it.
+        head("POST", EDGES, "Content-Length: 20000000", "Expect: 100-continue"),
+    ):
+        reply = ask(keyed_server, request)
+        assert reply.code == Code.UNAUTHENTICATED
+        assert reply.headers["www-authenticate"].startswith("Bearer")
+    assert ask(keyed_server, post(GOOD, EDGES, key=keyed_server.key)).status == 200
+
+
+def test_request_timeout_and_too_many_connections(hurried: Server) -> None:
+    with Wire(hurried) as wire:
+        wire.send(b"GET / HT")
+        assert wire.read().code == Code.REQUEST_TIMEOUT
+    crowd = [Wire(hurried) for _ in range(21)]
+    assert crowd[-1].read().code == Code.TOO_MANY_CONNECTIONS
+    for one in crowd:
+        one.socket.close()
+    time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def odd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One seat, a short deadline, and models that crash, dawdle, lie and are not there."""
+    home = tmp_path_factory.mktemp("odd-home")
+    models.moody_package(home)
+    models.slow_package(home, rounds=4000)
+    models.colour_package(home, "liar", output={"decoder": "scores", "output": "nosuch"})
+    models.colour_package(home, "gone")
+    (home / "models" / "gone" / "model.onnx").unlink()
+    environ = {"HELIOGRAPH_SERVING_SEATS": "1", "HELIOGRAPH_SERVING_DEADLINE": "0.5"}
+    options = ("--open", "--models", "edges,moody,slow,liar,gone")
+    with running(home, *options, stderr=home / "stderr", environ=environ, ready=False) as started:
+        ends = time.monotonic() + 30
+        while "loading" in ask(started, head("GET", "/readyz"), method="GET").body.decode():
+            assert time.monotonic() < ends
+            time.sleep(0.1)
+        yield started
+
+
+def predict(server: Server, model: str, picture: bytes = GOOD) -> str:
+    return ask(server, post(picture, f"/api/v1/models/{model}/predict")).code
+
+
+def test_models_that_misbehave(odd_server: Server) -> None:
+    assert predict(odd_server, "gone") == Code.MODEL_UNAVAILABLE
+    assert predict(odd_server, "liar") == Code.BAD_SHAPE
+    assert predict(odd_server, "moody") == ""
+    assert predict(odd_server, "moody", pictures.plain((0, 0, 0))) == Code.MODEL_CRASHED
+    assert predict(odd_server, "moody") == ""
+
+
+def test_no_time_and_no_room(odd_server: Server) -> None:
+    with ThreadPoolExecutor(1) as other:
+        slow = other.submit(predict, odd_server, "slow")
+        time.sleep(0.2)
+        reply = ask(odd_server, post(GOOD, EDGES))
+        assert reply.code == Code.OVERLOADED
+        assert reply.seconds < 0.1
+        assert "retry-after" in reply.headers
+        assert slow.result() == Code.INFERENCE_TIMEOUT
+    ends = time.monotonic() + 20
+    while ask(odd_server, post(GOOD, f"{EDGES}?format=json")).code == Code.OVERLOADED:
+        assert time.monotonic() < ends, "the seat was lost"
+        time.sleep(0.1)
+
+
+def test_draining(home: Path, tmp_path: Path) -> None:
+    environ = {"HELIOGRAPH_SERVER_GRACE": "1"}
+    options = ("--open", "--models", "edges")
+    with running(home, *options, stderr=tmp_path / "stderr", environ=environ) as server:
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert ask(server, head("GET", "/readyz"), method="GET").code == Code.DRAINING
+        assert server.process.wait(20) == 0
