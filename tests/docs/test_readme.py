@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,9 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def desk(home: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory):
+def desk(
+    home: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Server, Path]]:
     """A keyed server with everything, and a folder as a reader would have it."""
     folder = tmp_path_factory.mktemp("reader")
     shutil.copy(photos / "pets.jpg", folder / "photo.jpg")

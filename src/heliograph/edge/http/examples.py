@@ -82,6 +82,7 @@ _INPUT = {
     "centred": True,
     "pad": 0,
     "resample": "bilinear-corner",
+    "scaled_decode": False,
     "mean": [0.0],
     "std": [1.0],
 }

@@ -27,9 +27,9 @@ def by_model(services: Services) -> Handler:
     """`POST /api/v1/models/{name}/predict`."""
 
     async def predict(request: Request) -> Response:
-        return await _predict(
-            services, request, read_head(request, model=request.path_params["name"])
-        )
+        # The name is where the route's pattern has it: /api/v1/models/NAME/predict.
+        name = request.scope["path"].split("/")[4]
+        return await _predict(services, request, read_head(request, model=name))
 
     return predict
 
@@ -46,13 +46,7 @@ def by_task(services: Services, task: Task) -> Handler:
 async def _predict(services: Services, request: Request, head: Head) -> Response:
     """One request: admission, body, answer."""
     entry = services.path.enter(head)
-    try:
-        async with asyncio.timeout(max(0.0, entry.left())):
-            body = await _body(request)
-    except TimeoutError as error:
-        raise HeliographError(
-            Code.REQUEST_TIMEOUT, "The body did not arrive before the call's deadline."
-        ) from error
+    body = await _body(request, entry)
     files, several = pictures(request.headers.get("content-type", ""), body, services.most_files)
     if not several:
         return _reply(await _answer(services, entry, files[0]))
@@ -68,7 +62,18 @@ async def _predict(services: Services, request: Request, head: Head) -> Response
     return _json({"results": items}, [(b"x-request-id", new_id("req").encode())])
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, entry: Entry) -> bytes:
+    """The whole body, which must be there by the call's deadline."""
+    try:
+        async with asyncio.timeout(max(0.0, entry.left())):
+            return await _read(request)
+    except TimeoutError as error:
+        raise HeliographError(
+            Code.REQUEST_TIMEOUT, "The body did not arrive before the call's deadline."
+        ) from error
+
+
+async def _read(request: Request) -> bytes:
     chunks: list[bytes] = []
     while True:
         message = await request.receive()
