@@ -233,6 +233,7 @@ def serve(
             drain,
             close,
             wire,
+            app.path.full,
             settings.server.grace,
         ),
         sock,

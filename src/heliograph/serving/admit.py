@@ -45,14 +45,21 @@ class Seats:
         """How many seats are taken now."""
         return self._taken
 
+    def refusal(self) -> HeliographError | None:
+        """The error `overloaded` if no seat is free now, else None; takes none."""
+        if self._taken < self.count:
+            return None
+        return HeliographError(
+            Code.OVERLOADED,
+            f"All {self.count} seats of this server are taken. Try again in a second.",
+            retry_after=1.0,
+        )
+
     def look(self) -> None:
         """Raise `overloaded` if no seat is free now; takes none."""
-        if self._taken >= self.count:
-            raise HeliographError(
-                Code.OVERLOADED,
-                f"All {self.count} seats of this server are taken. Try again in a second.",
-                retry_after=1.0,
-            )
+        error = self.refusal()
+        if error is not None:
+            raise error
 
     def take(self) -> None:
         """Take a seat or raise `overloaded`."""

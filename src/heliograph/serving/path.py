@@ -40,6 +40,10 @@ class Path:
         """Decide on a call before its body is read; see `Desk.enter`."""
         return self._desk.enter(head)
 
+    def full(self) -> HeliographError | None:
+        """Why no call at all can come in now; None while one can."""
+        return self._desk.seats.refusal()
+
     def submit(self, entry: Entry, body: bytes) -> Future[Answer]:
         """Take a seat and queue the call on its model's lane."""
         ticket = self._desk.seat(entry, body)

@@ -21,7 +21,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from heliograph.edge.http.limits import WireLimits
-from heliograph.edge.http.wire import Wire, protocol
+from heliograph.edge.http.wire import Full, Wire, protocol
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LONGEST_STOP = 30
@@ -38,6 +38,7 @@ class Serving:
         drain: called when a stop begins: readiness says no from then on.
         close: called when everything has been answered.
         wire: limits of a connection.
+        full: why no prediction can be taken now, if so.
         grace: seconds between `drain` and closing the port, in which load balancers see it.
     """
 
@@ -46,6 +47,7 @@ class Serving:
     drain: Callable[[], None]
     close: Callable[[], None]
     wire: WireLimits
+    full: Full
     grace: float
 
 
@@ -91,7 +93,7 @@ def serve(serving: Serving, sock: socket.socket) -> None:
     """Serve on a bound socket until a stop signal; returns when all calls are answered."""
     config = uvicorn.Config(
         serving.app,
-        http=protocol(serving.wire),
+        http=protocol(serving.wire, serving.full),
         ws="none",
         lifespan="off",
         log_config=None,

@@ -17,13 +17,14 @@ as gone: that cannot be told from a hang-up.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from heliograph.core.errors import Code, HeliographError
-from heliograph.edge.http.errors import problem
+from heliograph.edge.http.errors import problem, respond
 from heliograph.edge.http.limits import (
     RequestHead,
     WireLimits,
@@ -54,9 +55,18 @@ class Connection:
         return not self._cycle.disconnected
 
 
-def protocol(limits: WireLimits) -> type[HttpToolsProtocol]:
-    """The protocol class for uvicorn's `http` setting, with these limits."""
-    return type("LimitedProtocol", (Wire,), {"limits": limits})
+Full = Callable[[], HeliographError | None]
+
+
+def protocol(limits: WireLimits, full: Full = lambda: None) -> type[HttpToolsProtocol]:
+    """The protocol class for uvicorn's `http` setting.
+
+    Args:
+        limits: of each connection.
+        full: why no prediction can be taken now, if so. A full house says so before the
+            application is asked, since under overload refusals are most of the work.
+    """
+    return type("LimitedProtocol", (Wire,), {"limits": limits, "full": staticmethod(full)})
 
 
 class Wire(HttpToolsProtocol):
@@ -65,6 +75,7 @@ class Wire(HttpToolsProtocol):
     parser: Any
     cycle: Any
     limits = WireLimits()
+    full: Full = staticmethod(lambda: None)
     draining = False
     bodies = 0
 
@@ -175,6 +186,8 @@ class Wire(HttpToolsProtocol):
             self._head,
         )
         self._sized = check_head(head, self.limits)
+        full = self.full() if head.method == b"POST" else None
+        self.app = self.config.loaded_app if full is None else respond(full)
         super().on_headers_complete()
         self._unwatch()
         self._in_head = False
