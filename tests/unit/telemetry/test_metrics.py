@@ -91,4 +91,3 @@ def test_the_page_is_prometheus_text_without_clock_noise() -> None:
     metrics.record(usage())
     assert not any(name.endswith("_created") for name, _ in samples(metrics))
     assert os.environ.get("PROMETHEUS_MULTIPROC_DIR") is None
-
