@@ -1,16 +1,14 @@
 """The composition root: settings in, a running application out.
 
-The only file that names every concrete class: which gate, which catalog, which meter, which runner.
+With `worker.py`, which adds HTTP and telemetry, the only place that names concrete classes: which
+gate, which catalog, which meter, which runner.
 """
 
 from __future__ import annotations
 
-import gc
 import logging
-import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -156,85 +154,3 @@ def _example(spec: InputSpec) -> NDArray[np.generic]:
     """The tensor of a grey picture."""
     grey = np.full((spec.height, spec.width, 3), 127, np.uint8)
     return prepare(Picture(grey, Size(spec.width, spec.height), ""), spec)[0]
-
-
-def serve(
-    settings: Settings, sock: socket.socket, *, joining: bool = False, opened: Event | None = None
-) -> None:
-    """Serve HTTP on a bound socket until a stop signal: one worker's whole life.
-
-    Args:
-        settings: the checked tree.
-        sock: bound and listening.
-        joining: another worker answers on the socket: this one must take no call from it before it
-            can answer it, so it loads its models first.
-        opened: of several workers: set by the first one when it is ready; who joins waits for it.
-    """
-    # The server's half of the imports: the command line does not pay for them.
-    from heliograph.edge.http.application import build as build_http
-    from heliograph.edge.http.limits import WireLimits
-    from heliograph.edge.http.server import Serving
-    from heliograph.edge.http.server import serve as serve_http
-    from heliograph.edge.http.services import Services
-    from heliograph.telemetry import log as telemetry_log
-    from heliograph.telemetry.meter import TelemetryMeter
-    from heliograph.telemetry.metrics import Metrics
-
-    telemetry_log.setup(settings.log.style, settings.log.level)
-    metrics = Metrics()
-    meter = TelemetryMeter(metrics)
-    app = build(settings, meter=meter, watch=metrics.seats.set)
-    hosts = frozenset(
-        one.strip().lower() for one in settings.server.hosts.split(",") if one.strip()
-    )
-    services = Services(
-        app.path,
-        app.catalog,
-        app.gate,
-        meter,
-        settings.serving.files,
-        hosts | {socket.gethostname()},
-    )
-    wire = WireLimits(
-        head_seconds=settings.server.head_seconds,
-        body_rate=settings.server.body_rate,
-        # Room for the multipart or base64 wrapping around the largest picture.
-        body_bytes=settings.image.bytes * 4 // 3 + (1 << 20),
-        connections=settings.server.connections,
-    )
-
-    def drain() -> None:
-        services.draining = True
-
-    def close() -> None:
-        app.close()
-        meter.close()
-
-    def loaded() -> None:
-        # What is loaded now stays: the collector need not walk over it again and again.
-        gc.collect()
-        gc.freeze()
-        if opened:
-            opened.set()
-
-    def begin() -> None:
-        if not joining:
-            app.catalog.load_in_background(loaded)
-
-    if joining:
-        app.catalog.load_all()
-        if opened:
-            opened.wait()
-
-    serve_http(
-        Serving(
-            build_http(services),
-            begin,
-            drain,
-            close,
-            wire,
-            app.path.full,
-            settings.server.grace,
-        ),
-        sock,
-    )

@@ -270,6 +270,7 @@ def test_a_full_house_answers_some_and_refuses_the_rest_at_once(tmp_path: Path) 
         with ThreadPoolExecutor(10) as pool:
             replies = list(pool.map(call, range(10)))
         assert Counter(reply.status_code for reply, _ in replies) == {200: 2, 503: 8}
+        assert metrics(one)["heliograph_problems_total,code=overloaded"] == 8
         served = min(spent for reply, spent in replies if reply.status_code == 200)
         for reply, spent in replies:
             if reply.status_code == 503:

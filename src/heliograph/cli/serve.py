@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from heliograph.accounts.key import admin_key
-from heliograph.app import serve as serve_app
 from heliograph.settings import Settings, home_folder, read_settings
 
 _OPTIONS: dict[str, tuple[str, str]] = {
@@ -37,6 +36,7 @@ _OPTIONS: dict[str, tuple[str, str]] = {
 def serve(home: str | None, grpc_port: int | None, **given: Any) -> None:
     """Serve models over HTTP until SIGTERM or Ctrl-C; calls in flight are answered first."""
     from heliograph.edge.http.server import listen, supervise
+    from heliograph.worker import serve as serve_worker
 
     if grpc_port is not None:
         raise click.UsageError("--grpc-port: gRPC is not offered yet.")
@@ -49,9 +49,9 @@ def serve(home: str | None, grpc_port: int | None, **given: Any) -> None:
     sock = listen(settings.server.host, settings.server.port)
     _welcome(settings, sock.getsockname()[1])
     if settings.server.workers == 1:
-        serve_app(settings, sock)
+        serve_worker(settings, sock)
     else:
-        sys.exit(supervise(serve_app, (settings, sock), settings.server.workers))
+        sys.exit(supervise(serve_worker, (settings, sock), settings.server.workers))
 
 
 def _welcome(settings: Settings, port: int) -> None:
