@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from heliograph.accounts.key import KeyGate, OpenGate, admin_key
 from heliograph.core.errors import Code, HeliographError
@@ -87,6 +88,9 @@ def build(
         deadline=settings.serving.deadline,
         limits=_limits(settings.image),
     )
+    # Our own limits are held before Pillow opens a file. Not set where a program of somebody else's
+    # only imports us: its guard is its own.
+    Image.MAX_IMAGE_PIXELS = None
     return App(settings, desk.gate, catalog, ServingPath(desk, exact=settings.serving.exact))
 
 

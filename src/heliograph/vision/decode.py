@@ -51,8 +51,6 @@ from heliograph.vision.picture import Picture, Pixels, Size
 # Asked for a format that it does not know yet, Pillow would import all its forty plugins.
 PLUGINS = (BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin)
 _STRIP_ROWS = 256
-# Our own limits run before Pillow's; its warning would only repeat them in a library's words.
-Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True, slots=True)

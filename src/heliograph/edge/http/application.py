@@ -23,13 +23,11 @@ _HOSTS_KEPT = 64
 def build(services: Services) -> ASGIApp:
     """The ASGI application over these services."""
     api = "/api/v1"
+    one_model = predict.by_model(services)
+    calls = {f"{api}/{task.verb}": predict.by_task(services, task) for task in TASKS.values()}
     routes = [
-        # The busiest address first: routes are tried in order.
-        Route(f"{api}/models/{{name}}/predict", predict.by_model(services), methods=["POST"]),
-        *(
-            Route(f"{api}/{task.verb}", predict.by_task(services, task), methods=["POST"])
-            for task in TASKS.values()
-        ),
+        Route(f"{api}/models/{{name}}/predict", one_model, methods=["POST"]),
+        *(Route(path, call, methods=["POST"]) for path, call in calls.items()),
         Route(f"{api}/models", models.index(services)),
         Route(f"{api}/models/{{name}}", models.card(services)),
         Route("/healthz", health.live),
@@ -41,8 +39,6 @@ def build(services: Services) -> ASGIApp:
         Route("/assets/{name}", docs.asset),
         Route("/", docs.home),
     ]
-    one_model = predict.by_model(services)
-    calls = {f"{api}/{task.verb}": predict.by_task(services, task) for task in TASKS.values()}
     for shelf in services.catalog.shelves:
         calls[f"{api}/models/{shelf.package.name}/predict"] = one_model
     return Front(Router(routes, redirect_slashes=False), calls, services)
