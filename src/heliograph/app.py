@@ -17,7 +17,8 @@ from PIL import Image
 
 from heliograph.accounts.key import KeyGate, OpenGate, admin_key
 from heliograph.core.errors import Code, HeliographError
-from heliograph.registry.catalog import BUILTIN, Catalog, find_packages
+from heliograph.registry.catalog import BUILTIN, Catalog
+from heliograph.registry.repository import Repository
 from heliograph.registry.sources import locate
 from heliograph.registry.values import ModelPackage
 from heliograph.runtimes.base import Plan
@@ -26,6 +27,7 @@ from heliograph.runtimes.tune import Trial, default_plan, read_plan, tune, write
 from heliograph.serving.admit import Desk, Seats
 from heliograph.serving.batch import Lane
 from heliograph.serving.path import Path as ServingPath
+from heliograph.serving.resident import Copies, Resident
 from heliograph.serving.values import Gate, Meter, Model, NullMeter
 from heliograph.settings import ImageSettings, Settings
 from heliograph.vision.decode import Limits
@@ -47,9 +49,9 @@ class App:
 
     def close(self) -> None:
         """Let what has begun finish, then stop every lane."""
+        self.catalog.close()
         for shelf in self.catalog.shelves:
-            if shelf.model is not None:
-                shelf.model.lane.close()
+            shelf.model.lane.close()
 
 
 def build(
@@ -70,16 +72,21 @@ def build(
         watch: told how many calls are in progress.
     """
     wanted = set(only) or {one for one in settings.serving.models.split(",") if one}
-    packages = find_packages([BUILTIN, settings.home / "models"])
-    unknown = wanted - set(packages)
+    repository = Repository([BUILTIN, settings.home / "models"], wanted)
+    catalog = Catalog[Model](
+        repository,
+        lambda package: make_model(package, settings),
+        eager=settings.registry.load == "start",
+        # As long as a call that was let in can take to bring its body and to be answered.
+        linger=settings.serving.deadline,
+    )
+    unknown = wanted - set(catalog.products)
     if unknown:
+        known = Repository([BUILTIN, settings.home / "models"]).scan().packages
         raise HeliographError(
             Code.NOT_FOUND,
-            f"There is no model {', '.join(sorted(unknown))}; there are {', '.join(packages)}.",
+            f"There is no model {', '.join(sorted(unknown))}; there are {', '.join(known)}.",
         )
-    if wanted:
-        packages = {name: one for name, one in packages.items() if name in wanted}
-    catalog: Catalog[Model] = Catalog(packages, lambda package: load_model(package, settings))
     desk = Desk(
         gate=gate or _gate(settings),
         catalog=catalog,
@@ -107,39 +114,57 @@ def _limits(image: ImageSettings) -> Limits:
     )
 
 
-def load_model(package: ModelPackage, settings: Settings) -> Model:
-    """Make a package servable: find its file, plan, open the runner and run it once.
+def make_model(package: ModelPackage, settings: Settings) -> Model:
+    """A package as a model that can be loaded; reads no more than its labels and its plan."""
+    plan = read_plan(settings.home / "plans", package.digest) or default_plan(
+        package.engine, settings.serving.instances
+    )
+    resident = Resident(
+        lambda: open_copies(package, plan, settings),
+        on_demand=settings.registry.load == "demand",
+    )
+    return Model(
+        package.name,
+        str(package.version),
+        package.digest,
+        TASKS.get(package.task),
+        package.input,
+        package.output,
+        package.read_labels(),
+        Lane(
+            resident,
+            plan,
+            name=package.name,
+            feed=package.input.name if package.input else "",
+        ),
+    )
+
+
+def open_copies(package: ModelPackage, plan: Plan, settings: Settings) -> Copies:
+    """Find a package's file, open it with the plan's engine and run it once.
 
     Raises:
         HeliographError: `model_unavailable` or `model_invalid`.
     """
     path = locate(package, settings.home / "cache")
-    plan = read_plan(settings.home / "plans", package.digest) or default_plan(
-        package.engine, settings.serving.instances
-    )
     wide = None
     if plan.wide:
         wide = open_runner(path, replace(plan, threads=plan.wide, instances=1))
-    lane = Lane(
-        open_runner(path, plan), plan, name=package.name, feed=package.input.name, wide=wide
-    )
-    _warm_up(lane, package.input)
-    return Model(
-        package.name,
-        str(package.version),
-        package.digest,
-        TASKS[package.task],
-        package.input,
-        package.output,
-        package.read_labels(),
-        lane,
-    )
+    copies = Copies(open_runner(path, plan), wide)
+    if package.input and package.input.width and package.input.height:
+        _warm_up(copies, package.input, plan.instances)
+    return copies
 
 
 def tune_model(
     package: ModelPackage, home: Path, *, seconds: float, told: Callable[[Trial], None]
 ) -> Plan:
     """Measure a package's plans on this machine and keep the best one under `home/plans`."""
+    if package.input is None:
+        raise HeliographError(
+            Code.UNSUPPORTED,
+            f"{package.name} takes plain tensors; only models of pictures are tuned.",
+        )
     example = {package.input.name: _example(package.input)[None]}
     path = locate(package, home / "cache")
     plan, trials = tune(path, package.engine, example, open_runner, seconds=seconds, told=told)
@@ -147,11 +172,12 @@ def tune_model(
     return plan
 
 
-def _warm_up(lane: Lane, spec: InputSpec) -> None:
-    """Run once on every copy, so that the first caller does not pay for first allocations."""
-    if spec.width and spec.height:
-        for _ in range(lane.plan.instances):
-            lane.warm_up(_example(spec))
+def _warm_up(copies: Copies, spec: InputSpec, times: int) -> None:
+    """Run on every copy, so that the first caller does not pay for first allocations."""
+    tensor = _example(spec)[None]
+    for runner in filter(None, copies):
+        for _ in range(times):
+            runner.run({spec.name or runner.inputs[0].name: tensor})
 
 
 def _example(spec: InputSpec) -> NDArray[np.generic]:

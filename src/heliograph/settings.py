@@ -65,6 +65,19 @@ class ServingSettings(Branch, frozen=True):
     instances: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
 
 
+class RegistrySettings(Branch, frozen=True):
+    """Which models are in memory, and where they come from.
+
+    Attributes:
+        load: `start`: what answers is loaded before the server is ready; `demand`: on its first
+            call.
+        poll: seconds between looks for new versions and changed releases; 0 for never.
+    """
+
+    load: Literal["start", "demand"] = "start"
+    poll: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.5
+
+
 class ImageSettings(Branch, frozen=True):
     """What a picture may cost.
 
@@ -103,6 +116,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     home: Path
     server: ServerSettings = ServerSettings()
     serving: ServingSettings = ServingSettings()
+    registry: RegistrySettings = RegistrySettings()
     image: ImageSettings = ImageSettings()
     log: LogSettings = LogSettings()
 

@@ -6,7 +6,9 @@ load -> answer -> drain -> close
 from __future__ import annotations
 
 import gc
+import logging
 import socket
+import threading
 from multiprocessing.synchronize import Event
 
 from heliograph.app import build
@@ -17,9 +19,11 @@ from heliograph.edge.http.server import Serving
 from heliograph.edge.http.server import serve as serve_http
 from heliograph.edge.http.services import Services
 from heliograph.settings import Settings
-from heliograph.telemetry import log
+from heliograph.telemetry.log import setup
 from heliograph.telemetry.meter import TelemetryMeter
 from heliograph.telemetry.metrics import Metrics
+
+log = logging.getLogger("heliograph.registry")
 
 
 def serve(
@@ -34,7 +38,7 @@ def serve(
             can answer it, so it loads its models first.
         opened: of several workers: set by the first one when it is ready; who joins waits for it.
     """
-    log.setup(settings.log.style, settings.log.level)
+    setup(settings.log.style, settings.log.level)
     worker = Worker(settings, opened)
     if joining:
         worker.join()
@@ -50,6 +54,7 @@ class Worker:
         self._opened = opened
         self._meter = TelemetryMeter(metrics)
         self._app = build(settings, meter=self._meter, watch=metrics.seats.set)
+        self._closed = threading.Event()
         self._services = Services(
             self._app.path,
             self._app.catalog,
@@ -62,6 +67,7 @@ class Worker:
     def join(self) -> None:
         """Load first, and wait until the one that answers is ready, too."""
         self._app.catalog.load_all()
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
         if self._opened:
             self._opened.wait()
 
@@ -93,6 +99,16 @@ class Worker:
         gc.freeze()
         if self._opened:
             self._opened.set()
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+
+    def _watch(self) -> None:
+        """Follow what happens in the repository: new versions, releases decided elsewhere."""
+        poll = self._settings.registry.poll
+        while poll and not self._closed.wait(poll):
+            try:
+                self._app.catalog.refresh()
+            except Exception:
+                log.exception("the repository cannot be read")
 
     def _full(self) -> HeliographError | None:
         error = self._app.path.full()
@@ -104,6 +120,7 @@ class Worker:
         self._services.draining = True
 
     def _close(self) -> None:
+        self._closed.set()
         self._app.close()
         self._meter.close()
 

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from heliograph.core.errors import Code, HeliographError
-from heliograph.runtimes.base import Arrays, Plan, Runner, Tensor
+from heliograph.runtimes.base import Arrays, Plan, Tensor
 from heliograph.runtimes.engines import open_runner
 from heliograph.serving.batch import Item, Lane
+from heliograph.serving.resident import Resident
 from heliograph.serving.values import Entry
 from support import models, pictures
 from support.serving import House, gone, house, late
@@ -35,6 +36,7 @@ class Recorder:
 
     inputs = (Tensor("x", "float32", (-1, -1)),)
     outputs = (Tensor("y", "float32", (-1, -1)),)
+    platform = "recorder"
 
     def __init__(self, *, gate: threading.Event | None = None, seconds: float = 0.0) -> None:
         self.batches: list[NDArray[Any]] = []
@@ -60,6 +62,12 @@ class Recorder:
         finally:
             with self._lock:
                 self.running -= 1
+
+    def memory(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self.closed = True
 
     @property
     def marks(self) -> list[list[int]]:
@@ -112,7 +120,7 @@ def check_of(one: Sent) -> Callable[[], None]:
 
 @contextmanager
 def lane_of(runner: Any, plan: Plan) -> Generator[Lane]:
-    lane = Lane(runner, plan, name="law")
+    lane = Lane(Resident.of(runner), plan, name="law")
     try:
         yield lane
     finally:
@@ -127,7 +135,7 @@ def test_every_item_gets_what_it_would_get_alone(plan: Plan, order: list[Sent]) 
         futures: list[Future[Item]] = []
         for number, one in enumerate(order):
             time.sleep(one.pause_ms / 1000)
-            futures.append(lane.submit(lane.run, Item(one.tensor(number), check_of(one))))
+            futures.append(lane.submit(lane.run, Item.picture(one.tensor(number), check_of(one))))
         for number, (one, future) in enumerate(zip(order, futures, strict=True)):
             if one.dead or one.bad:
                 with pytest.raises(HeliographError) as failed:
@@ -138,8 +146,8 @@ def test_every_item_gets_what_it_would_get_alone(plan: Plan, order: list[Sent]) 
             item = future.result(PATIENCE)
             assert item.arrays is not None
             tensor = one.tensor(number)
-            np.testing.assert_array_equal(item.arrays["y"], answer_of(tensor), strict=True)
-            assert item.arrays["sum"] == tensor.sum()
+            np.testing.assert_array_equal(item.arrays["y"][0], answer_of(tensor), strict=True)
+            assert item.arrays["sum"][0] == tensor.sum()
             assert 1 <= item.batch <= plan.max_batch
             assert item.ran_ms > 0
 
@@ -165,12 +173,12 @@ def test_batches_are_the_oldest_of_one_shape_in_order_of_arrival(
     recorder = Recorder(gate=gate)
     with lane_of(recorder, Plan("recorder", max_batch=max_batch)) as lane:
         # The first item keeps the only instance busy until all others stand in line.
-        first = lane.submit(lane.run, Item(np.array([0, -1], np.float32), check_of(Sent())))
+        first = lane.submit(lane.run, Item.picture(np.array([0, -1], np.float32), check_of(Sent())))
         until(lambda: len(recorder.batches) == 1)
         futures: list[Future[Item]] = []
         whole = [Sent(one.long, one.dead) for one in order[: lane._hands._max_workers - 1]]
         for number, one in enumerate(whole):
-            futures.append(lane.submit(lane.run, Item(one.tensor(number), check_of(one))))
+            futures.append(lane.submit(lane.run, Item.picture(one.tensor(number), check_of(one))))
             until(lambda: len(lane._waiting) == len(futures))
         gate.set()
         first.result(PATIENCE)
@@ -191,9 +199,8 @@ def expected_batches(order: list[Sent], max_batch: int) -> list[list[int]]:
 
 
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Runner:
-    path = models.fails_on_black(tmp_path_factory.mktemp("moody") / "model.onnx")
-    return open_runner(path, Plan("onnx"))
+def moody_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return models.fails_on_black(tmp_path_factory.mktemp("moody") / "model.onnx")
 
 
 @quick
@@ -202,24 +209,26 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Runner:
     colours=st.lists(st.sampled_from(["red", "green", "blue", "black"]), min_size=1, max_size=12),
 )
 def test_a_real_engine_in_batches_answers_as_alone(
-    runner: Runner, max_batch: int, colours: list[str]
+    moody_file: Path, max_batch: int, colours: list[str]
 ) -> None:
+    reference = open_runner(moody_file, Plan("onnx"))
+    runner = open_runner(moody_file, Plan("onnx"))
     pixels = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "black": (0, 0, 0)}
     tensors = [
         np.tile(np.array(pixels[one], np.float32)[:, None, None], (1, 8, 8)) for one in colours
     ]
     with lane_of(runner, Plan("onnx", max_batch=max_batch, max_wait_ms=2.0)) as lane:
-        futures = [lane.submit(lane.run, Item(one, check_of(Sent()))) for one in tensors]
+        futures = [lane.submit(lane.run, Item.picture(one, check_of(Sent()))) for one in tensors]
         for colour, tensor, future in zip(colours, tensors, futures, strict=True):
             if colour == "black":
                 failed = future.exception(PATIENCE)
                 assert isinstance(failed, HeliographError)
                 assert failed.code is Code.MODEL_CRASHED
                 continue
-            alone = runner.run({"images": tensor[None]})["scores"][0]
+            alone = reference.run({"images": tensor[None]})["scores"][0]
             arrays = future.result(PATIENCE).arrays
             assert arrays is not None
-            np.testing.assert_array_equal(arrays["scores"], alone, strict=True)
+            np.testing.assert_array_equal(arrays["scores"][0], alone, strict=True)
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -318,7 +327,7 @@ def test_a_call_that_runs_out_of_time_in_the_line_is_not_run() -> None:
     gate = threading.Event()
     recorder = Recorder(gate=gate)
     with lane_of(recorder, Plan("recorder", max_batch=2)) as lane:
-        first = lane.submit(lane.run, Item(np.zeros(2, np.float32), check_of(Sent())))
+        first = lane.submit(lane.run, Item.picture(np.zeros(2, np.float32), check_of(Sent())))
         until(lambda: len(recorder.batches) == 1)
         ends = time.monotonic() + 0.02
 
@@ -326,7 +335,7 @@ def test_a_call_that_runs_out_of_time_in_the_line_is_not_run() -> None:
             if time.monotonic() > ends:
                 raise HeliographError(Code.INFERENCE_TIMEOUT, "The call ran past its deadline.")
 
-        second = lane.submit(lane.run, Item(np.zeros(2, np.float32), check))
+        second = lane.submit(lane.run, Item.picture(np.zeros(2, np.float32), check))
         until(lambda: time.monotonic() > ends)
         gate.set()
         first.result(PATIENCE)

@@ -24,7 +24,8 @@ from PIL import Image, ImageOps
 
 from heliograph.accounts.key import OpenGate
 from heliograph.app import build
-from heliograph.registry.catalog import BUILTIN, find_packages
+from heliograph.registry.catalog import BUILTIN
+from heliograph.registry.repository import find_packages
 from heliograph.registry.sources import locate
 from heliograph.runtimes.base import Plan
 from heliograph.runtimes.tune import write_plan

@@ -156,6 +156,9 @@ def write_card(folder: Path, table: dict[str, Any]) -> Path:
     """Write `table` as `folder/model.toml`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.toml").write_text(toml(table), "utf-8")
+    labels = table.get("labels", "")
+    if labels == "labels.txt" and not (folder / labels).exists():
+        (folder / labels).write_text("\n".join(COLOURS) + "\n", "utf-8")
     return folder
 
 
@@ -182,7 +185,6 @@ def _package(
     folder = home / "models" / name
     folder.mkdir(parents=True)
     digest = hashlib.sha256(make(folder / "model.onnx").read_bytes()).hexdigest()
-    (folder / "labels.txt").write_text("\n".join(COLOURS) + "\n", "utf-8")
     weights = {"file": "model.onnx", "sha256": digest}
     return read_package(write_card(folder, card(name, weights=weights, **changes)))
 

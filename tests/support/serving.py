@@ -11,7 +11,7 @@ from pathlib import Path
 from heliograph.accounts.key import OpenGate
 from heliograph.app import App, build
 from heliograph.core.call import Usage
-from heliograph.registry.catalog import find_packages
+from heliograph.registry.repository import find_packages
 from heliograph.runtimes.base import Plan
 from heliograph.runtimes.tune import write_plan
 from heliograph.serving.admit import Seats, parse_options

@@ -10,7 +10,8 @@ import msgspec
 
 from heliograph.app import tune_model
 from heliograph.core.errors import HeliographError
-from heliograph.registry.catalog import BUILTIN, find_packages
+from heliograph.registry.catalog import BUILTIN
+from heliograph.registry.repository import find_packages
 from heliograph.registry.sources import locate
 from heliograph.registry.values import ModelPackage
 from heliograph.runtimes.base import Plan

@@ -126,7 +126,8 @@ def _start(head: Head, home: str | None, *, exact: bool) -> App:
 
 
 def _default_of(task: str, home: Path) -> list[str]:
-    from heliograph.registry.catalog import BUILTIN, find_packages
+    from heliograph.registry.catalog import BUILTIN
+    from heliograph.registry.repository import find_packages
 
     packages = [
         one for one in find_packages([BUILTIN, home / "models"]).values() if one.task == task

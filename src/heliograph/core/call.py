@@ -63,9 +63,10 @@ class Usage:
         caller: who called.
         model: the model's name; `version` its version.
         outcome: `ok` or an error code from `core.errors.Code`.
-        bytes_in: size of the picture's file in bytes.
-        pixels: width x height of the upright picture; 0 if it was never decoded.
-        batch: how many pictures ran together.
+        bytes_in: size of the picture's file, or of the tensors, in bytes.
+        pixels: width x height of the upright pictures; 0 if none was decoded.
+        rows: pictures or rows of tensors that it brought to the model; 0 if it never came so far.
+        batch: how many rows ran together, others' among them.
         timings: milliseconds by step.
     """
 
@@ -76,5 +77,6 @@ class Usage:
     outcome: str
     bytes_in: int
     pixels: int
+    rows: int
     batch: int
     timings: dict[str, float]

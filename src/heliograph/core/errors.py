@@ -32,6 +32,7 @@ class Code(StrEnum):
     BAD_HOST = "bad_host"
     BAD_REQUEST = "bad_request"
     BAD_SHAPE = "bad_shape"
+    CONFLICT = "conflict"
     DRAINING = "draining"
     EMPTY_FILE = "empty_file"
     FORBIDDEN = "forbidden"
@@ -48,7 +49,12 @@ class Code(StrEnum):
     METADATA_TOO_LARGE = "metadata_too_large"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     MODEL_CRASHED = "model_crashed"
+    MODEL_EXTERNAL_DATA = "model_external_data"
+    MODEL_FORMAT = "model_format"
     MODEL_INVALID = "model_invalid"
+    MODEL_OP_FORBIDDEN = "model_op_forbidden"
+    MODEL_RESOURCE_LIMIT = "model_resource_limit"
+    MODEL_SIGNATURE = "model_signature"
     MODEL_UNAVAILABLE = "model_unavailable"
     MULTIPART_MALFORMED = "multipart_malformed"
     NOT_FOUND = "not_found"
@@ -63,6 +69,7 @@ class Code(StrEnum):
     TOO_MANY_PARTS = "too_many_parts"
     UNAUTHENTICATED = "unauthenticated"
     UNKNOWN_FIELD = "unknown_field"
+    UNSAFE_FORMAT = "unsafe_format"
     UNSUPPORTED = "unsupported"
     UNSUPPORTED_ENCODING = "unsupported_encoding"
     UNSUPPORTED_MEDIA = "unsupported_media"
@@ -74,6 +81,7 @@ TABLE: dict[Code, Row] = {
     Code.BAD_HOST: Row(400, "INVALID_ARGUMENT", "The Host header is missing or not one of ours"),
     Code.BAD_REQUEST: Row(400, "INVALID_ARGUMENT", "The request is not understood"),
     Code.BAD_SHAPE: Row(422, "INVALID_ARGUMENT", "A tensor or picture has the wrong shape"),
+    Code.CONFLICT: Row(409, "FAILED_PRECONDITION", "Its present state does not allow that"),
     Code.DRAINING: Row(503, "UNAVAILABLE", "The server is stopping"),
     Code.EMPTY_FILE: Row(400, "INVALID_ARGUMENT", "No bytes were sent"),
     Code.FORBIDDEN: Row(403, "PERMISSION_DENIED", "This key may not do that"),
@@ -92,7 +100,20 @@ TABLE: dict[Code, Row] = {
     ),
     Code.METHOD_NOT_ALLOWED: Row(405, "UNIMPLEMENTED", "The address does not take this method"),
     Code.MODEL_CRASHED: Row(502, "INTERNAL", "The model failed on this input", page=True),
+    Code.MODEL_EXTERNAL_DATA: Row(
+        422, "INVALID_ARGUMENT", "The model names files that it may not have"
+    ),
+    Code.MODEL_FORMAT: Row(415, "INVALID_ARGUMENT", "The file is not a model in a known format"),
     Code.MODEL_INVALID: Row(422, "INVALID_ARGUMENT", "The model package is not valid"),
+    Code.MODEL_OP_FORBIDDEN: Row(
+        422, "INVALID_ARGUMENT", "The model has an operation that is not allowed"
+    ),
+    Code.MODEL_RESOURCE_LIMIT: Row(
+        422, "RESOURCE_EXHAUSTED", "The model would need more than it may have"
+    ),
+    Code.MODEL_SIGNATURE: Row(
+        403, "PERMISSION_DENIED", "The model is not signed as the policy requires"
+    ),
     Code.MODEL_UNAVAILABLE: Row(503, "UNAVAILABLE", "The model is not loaded"),
     Code.MULTIPART_MALFORMED: Row(400, "INVALID_ARGUMENT", "The multipart body is not valid"),
     Code.NOT_FOUND: Row(404, "NOT_FOUND", "There is no such thing here"),
@@ -107,6 +128,7 @@ TABLE: dict[Code, Row] = {
     Code.TOO_MANY_PARTS: Row(413, "RESOURCE_EXHAUSTED", "The multipart body has too many parts"),
     Code.UNAUTHENTICATED: Row(401, "UNAUTHENTICATED", "A valid key is needed"),
     Code.UNKNOWN_FIELD: Row(422, "INVALID_ARGUMENT", "A field or parameter is not known"),
+    Code.UNSAFE_FORMAT: Row(422, "INVALID_ARGUMENT", "The format can carry a program"),
     Code.UNSUPPORTED: Row(422, "UNIMPLEMENTED", "This server does not offer that"),
     Code.UNSUPPORTED_ENCODING: Row(415, "INVALID_ARGUMENT", "The body's encoding is not accepted"),
     Code.UNSUPPORTED_MEDIA: Row(415, "INVALID_ARGUMENT", "The body is not a picture we accept"),

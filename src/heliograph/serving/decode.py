@@ -5,23 +5,25 @@ from __future__ import annotations
 from heliograph.serving.admit import Ticket
 from heliograph.serving.values import Prepared
 from heliograph.vision.decode import Limits, decode
-from heliograph.vision.prepare import prepare
+from heliograph.vision.prepare import InputSpec, prepare
 
 
-def decode_picture(ticket: Ticket, limits: Limits, *, exact: bool) -> Prepared:
-    """Decode the ticket's file to what its model needs.
+def decode_picture(
+    ticket: Ticket, body: bytes, spec: InputSpec, limits: Limits, *, exact: bool
+) -> Prepared:
+    """Decode a file to what the ticket's model needs.
 
     Args:
         ticket: an admitted call.
+        body: the file.
+        spec: what the model wants to be fed.
         limits: checked from the header, before a pixel is decoded.
         exact: never let the JPEG decoder scale down.
 
     Raises:
         HeliographError: see `vision.decode.decode`.
     """
-    spec = ticket.entry.model.input
-    keep = exact or ticket.entry.pictured
-    picture = decode(ticket.body, limits, None if keep else spec.need)
-    ticket.pixels = picture.size.width * picture.size.height
+    picture = decode(body, limits, None if exact else spec.need)
+    ticket.pixels += picture.size.width * picture.size.height
     tensor, placement = prepare(picture, spec)
     return Prepared(picture, tensor, placement)

@@ -4,30 +4,52 @@ from __future__ import annotations
 
 from typing import cast
 
+from heliograph.core.errors import Code, HeliographError
+from heliograph.runtimes.base import Arrays
 from heliograph.serving.admit import Ticket
-from heliograph.serving.values import Answer, Entry, Prepared
+from heliograph.serving.values import Answer, Entry, Prepared, Sight
 from heliograph.vision.encode import Encoded, Encoding, Format
 from heliograph.vision.tasks.base import Pictured, Raw, Result
 
 
-def finish(ticket: Ticket, prepared: Prepared, raw: Raw) -> Answer:
+def finish(ticket: Ticket, seen: Sight, prepared: Prepared, arrays: Arrays) -> Answer:
     """Decode a model's outputs and make the answer.
 
+    Args:
+        ticket: an admitted call.
+        seen: the task and decoder of its model.
+        prepared: the picture.
+        arrays: the model's outputs by name.
+
     Raises:
-        HeliographError: `bad_shape` if the model's outputs are not what its decoder expects.
+        HeliographError: `model_crashed` if an output lacks its batch axis; `bad_shape` if the
+            outputs are not what the decoder expects.
     """
     entry, model = ticket.entry, ticket.entry.model
-    result = model.decoder.decode(raw, prepared.placement, model.labels, entry.options)
+    raw = _alone(arrays) if seen.decoder.batched else arrays
+    result = seen.decoder.decode(raw, prepared.placement, model.labels, entry.options)
     return Answer(
         ticket.id,
         model.name,
         model.version,
-        model.task.name,
+        seen.task.name,
         prepared.picture.size,
         result,
         ticket.timings,
         _draw(entry, prepared, result) if entry.pictured else None,
     )
+
+
+def _alone(arrays: Arrays) -> Raw:
+    """The outputs of the one picture that ran."""
+    for name, array in arrays.items():
+        if array.shape[:1] != (1,):
+            raise HeliographError(
+                Code.MODEL_CRASHED,
+                f"The model's output {name!r} should have one row for one picture; its shape is "
+                f"{list(array.shape)}.",
+            )
+    return {name: array[0] for name, array in arrays.items()}
 
 
 def _draw(entry: Entry, prepared: Prepared, result: Result) -> Encoded:

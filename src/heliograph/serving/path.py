@@ -7,21 +7,30 @@
     arrays  -> finish   labels, boxes, points, pixels: typed values
             -> meter    exactly one Usage per Ticket, success or failure
 
-The same path serves every protocol, the command line and evaluation.
+The same path serves every protocol, the command line and evaluation. A call that brings tensors
+and wants tensors goes the same way, with nothing to decode and nothing to finish.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.serving.admit import Desk, Ticket
+from heliograph.serving.batch import Item
 from heliograph.serving.decode import decode_picture
 from heliograph.serving.finish import finish
 from heliograph.serving.run import run_model
-from heliograph.serving.values import Answer, Entry, Head
+from heliograph.serving.tensors import Feeds, gather_feeds
+from heliograph.serving.values import Answer, Entry, Head, Tensors, sight
+
+T = TypeVar("T")
 
 
 class Path:
@@ -45,37 +54,64 @@ class Path:
         return self._desk.seats.refusal()
 
     def submit(self, entry: Entry, body: bytes) -> Future[Answer]:
-        """Take a seat and queue the call on its model's lane."""
-        ticket = self._desk.seat(entry, body)
+        """Take a seat and queue a picture on its model's lane."""
+        return self._queue(self._desk.seat(entry, body), self.serve, body)
+
+    def submit_tensors(self, entry: Entry, feeds: Feeds, size: int) -> Future[Tensors]:
+        """Take a seat and queue tensors, `size` bytes on the wire, on their model's lane."""
+        return self._queue(self._desk.seat_tensors(entry, size), self.infer, feeds)
+
+    def answer(self, entry: Entry, body: bytes) -> Answer:
+        """Answer a call in this thread: for the command line and evaluation."""
+        return self.serve(self._desk.seat(entry, body), body)
+
+    def serve(self, ticket: Ticket, body: bytes) -> Answer:
+        """One picture: decode, run, finish; at the end seat and usage are settled."""
+        with ticket:
+            seen = sight(ticket.entry.model)
+            exact = self._exact or ticket.entry.pictured
+            ticket.timings.lap("queue")
+            ticket.check()
+            prepared = decode_picture(ticket, body, seen.input, self._desk.limits, exact=exact)
+            ticket.timings.lap("decode")
+            ticket.check()
+            arrays = run_model(ticket, Item.picture(prepared.tensor, ticket.check))
+            ticket.timings.lap("run")
+            ticket.check()
+            answer = finish(ticket, seen, prepared, arrays)
+            ticket.timings.lap("finish")
+            return answer
+
+    def infer(self, ticket: Ticket, feeds: Feeds) -> Tensors:
+        """One tensor call: check or decode, run; otherwise as `serve`."""
+        with ticket:
+            ticket.timings.lap("queue")
+            ticket.check()
+            item = gather_feeds(ticket, feeds, partial(self._tensor_of, ticket))
+            ticket.timings.lap("decode")
+            ticket.check()
+            arrays = run_model(ticket, item)
+            ticket.timings.lap("run")
+            model = ticket.entry.model
+            return Tensors(
+                ticket.id, model.name, model.version, arrays, ticket.timings, ticket.batch
+            )
+
+    def _tensor_of(self, ticket: Ticket, body: bytes) -> NDArray[Any]:
+        spec, limits = sight(ticket.entry.model).input, self._desk.limits
+        return decode_picture(ticket, body, spec, limits, exact=self._exact).tensor
+
+    def _queue(self, ticket: Ticket, work: Callable[..., T], given: Any) -> Future[T]:
         try:
-            future = entry.model.lane.submit(self.serve, ticket)
+            future = ticket.entry.model.lane.submit(work, ticket, given)
         except RuntimeError as error:
             with ticket:
                 raise _stopping() from error
         future.add_done_callback(partial(_settle, ticket))
         return future
 
-    def answer(self, entry: Entry, body: bytes) -> Answer:
-        """Answer a call in this thread: for the command line and evaluation."""
-        return self.serve(self._desk.seat(entry, body))
 
-    def serve(self, ticket: Ticket) -> Answer:
-        """One call: decode, run, finish; the seat is given back and the usage kept at the end."""
-        with ticket:
-            ticket.timings.lap("queue")
-            ticket.check()
-            prepared = decode_picture(ticket, self._desk.limits, exact=self._exact)
-            ticket.timings.lap("decode")
-            ticket.check()
-            raw = run_model(ticket, prepared)
-            ticket.timings.lap("run")
-            ticket.check()
-            answer = finish(ticket, prepared, raw)
-            ticket.timings.lap("finish")
-            return answer
-
-
-def _settle(ticket: Ticket, future: Future[Answer]) -> None:
+def _settle(ticket: Ticket, future: Future[Any]) -> None:
     """A stop may leave a call in the line: it gives its seat back and passes the meter, too."""
     if future.cancelled():
         with suppress(HeliographError), ticket:

@@ -1,6 +1,7 @@
 """What flows along the path, and the Protocols the path needs from others.
 
-Head -> Entry -> Ticket -> Picture -> Raw -> Answer, and one Usage per Ticket
+Head -> Entry -> Ticket -> Picture -> Raw -> Answer, and one Usage per Ticket; a call that brings
+tensors goes Head -> Entry -> Ticket -> Feeds -> Arrays -> Tensors on the same way.
 """
 
 from __future__ import annotations
@@ -8,9 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from heliograph.core.call import Caller, Timings, Usage
+from heliograph.core.errors import Code, HeliographError
+from heliograph.runtimes.base import Arrays
+from heliograph.serving.resident import Signature, State
 from heliograph.vision.encode import Encoded
 from heliograph.vision.geometry import Placement
 from heliograph.vision.picture import Picture, Size
@@ -36,7 +40,9 @@ class Head:
     Attributes:
         model: a model's name; empty to take the default model of `task`.
         task: a task's name; empty when `model` is given.
-        version: a version of the model; empty for the one in service.
+        version: a version of the model or one of its aliases; empty for the one in service.
+        sticky: calls with the same text get the same version while traffic is split.
+        tensors: the call brings tensors and wants tensors, whatever the model's task.
         credentials: the key as sent; empty when none came.
         options: the caller's options as text, by name.
         form: `json`, `png`, `jpeg` or `webp`; empty for the task's own: a picture for tasks whose
@@ -51,25 +57,95 @@ class Head:
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     form: Form = ""
     alive: Callable[[], bool] = always
+    sticky: str = ""
+    tensors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model as the path sees it: what to feed, how to read the answer, where it runs."""
+    """A model as the path sees it: what to feed, how to read the answer, where it runs.
+
+    Attributes:
+        name: the model's; `version` and `digest` say exactly which.
+        task: what it is for; None for a model that only takes and gives tensors.
+        input: how a picture becomes its tensor; None likewise.
+        decoder: how its arrays become a result; None likewise.
+        labels: by class id.
+        lane: where it runs.
+    """
 
     name: str
     version: str
     digest: str
+    task: Task | None
+    input: InputSpec | None
+    decoder: Decoder | None
+    labels: Sequence[str]
+    lane: Lane
+
+    @property
+    def signature(self) -> Signature:
+        """What it takes and gives; raises `model_unavailable` until it was loaded once."""
+        return self.lane.resident.signature
+
+    @property
+    def state(self) -> State:
+        """Whether it is in memory."""
+        return self.lane.resident.state
+
+    @property
+    def reason(self) -> str:
+        """Why it failed to load; empty if it did not."""
+        return self.lane.resident.reason
+
+    @property
+    def takes_calls(self) -> bool:
+        """Whether a call that comes now will find it."""
+        return self.lane.resident.takes_calls
+
+    def load(self) -> None:
+        """Bring it into memory; see `Resident.load`."""
+        self.lane.resident.load()
+
+    def unload(self) -> None:
+        """Let its calls finish and give its memory back."""
+        self.lane.resident.unload()
+
+    def refusal(self) -> HeliographError:
+        """Why a call cannot have it now."""
+        return self.lane.resident.refusal()
+
+
+class Sight(NamedTuple):
+    """What makes a model one that looks at pictures."""
+
     task: Task
     input: InputSpec
     decoder: Decoder
-    labels: Sequence[str]
-    lane: Lane
+
+
+def sight(model: Model) -> Sight:
+    """The parts of a model that looks at pictures.
+
+    Raises:
+        HeliographError: `unsupported` for a model of plain tensors.
+    """
+    if model.task is None or model.input is None or model.decoder is None:
+        raise HeliographError(
+            Code.UNSUPPORTED,
+            f"The model {model.name!r} takes tensors, not pictures: call "
+            f"/v2/models/{model.name}/infer or /v1/models/{model.name}:predict.",
+        )
+    return Sight(model.task, model.input, model.decoder)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A call that may come in: who, which model, with which options, until when."""
+    """A call that may come in: who, which model, with which options, until when.
+
+    Attributes:
+        shadow: another version that gets a copy of the call, for comparison.
+    """
 
     caller: Caller
     model: Model
@@ -77,11 +153,13 @@ class Entry:
     form: Form
     alive: Callable[[], bool]
     deadline: float
+    shadow: Model | None = None
 
     @property
     def pictured(self) -> bool:
         """Whether the answer goes out as a picture, so that every pixel must be kept."""
-        return self.form != "json" and (self.form != "" or self.model.task.pictured)
+        task = self.model.task
+        return self.form != "json" and (self.form != "" or (task is not None and task.pictured))
 
     def left(self) -> float:
         """Seconds until the deadline; negative when it has passed."""
@@ -120,6 +198,26 @@ class Answer:
     drawn: Encoded | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """What a tensor call gets back.
+
+    Attributes:
+        id: the call's id, `pred_…`.
+        model: name; `version` likewise.
+        arrays: every output by name, with the batch axis.
+        timings: milliseconds by step.
+        batch: rows that ran together.
+    """
+
+    id: str
+    model: str
+    version: str
+    arrays: Arrays
+    timings: Timings
+    batch: int
+
+
 class Gate(Protocol):
     """Who is calling, and may they?"""
 
@@ -135,16 +233,25 @@ class Gate(Protocol):
 class Catalog(Protocol):
     """Which models are in service."""
 
-    def find(self, name: str, version: str = "") -> Model:
+    def find(self, name: str, version: str = "", sticky: str = "") -> Model:
         """A model by name.
+
+        Args:
+            name: the model's.
+            version: a number or an alias; empty for what the release says.
+            sticky: calls with the same text get the same version while traffic is split.
 
         Raises:
             HeliographError: `not_found`, or `model_unavailable` while it is not loaded.
         """
         ...
 
-    def default(self, task: str, version: str = "") -> Model:
+    def default(self, task: str, version: str = "", sticky: str = "") -> Model:
         """The default model of a task; raises as `find` does."""
+        ...
+
+    def shadow(self, name: str) -> Model | None:
+        """The version that gets a copy of this call, if one does."""
         ...
 
 

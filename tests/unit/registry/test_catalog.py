@@ -3,14 +3,56 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from heliograph.core.errors import Code, HeliographError
-from heliograph.registry.catalog import Catalog, find_packages
+from heliograph.registry.catalog import Catalog
+from heliograph.registry.repository import Repository, find_packages
 from heliograph.registry.values import ModelPackage, read_package
+from heliograph.runtimes.identity import IdentityRunner
+from heliograph.serving.resident import Copies, Resident
 from support import models
+
+
+class Toy:
+    """A model that is loaded by calling something."""
+
+    def __init__(self, package: ModelPackage, work: Callable[[ModelPackage], object]) -> None:
+        self.package = package
+        self._resident = Resident(lambda: Copies(self._open(work)))
+
+    def _open(self, work: Callable[[ModelPackage], object]) -> IdentityRunner:
+        work(self.package)
+        return IdentityRunner()
+
+    def __eq__(self, other: object) -> bool:
+        return f"{self.package.name}@{self.package.version}" == other
+
+    __hash__ = object.__hash__
+
+    @property
+    def state(self) -> str:
+        return self._resident.state
+
+    @property
+    def reason(self) -> str:
+        return self._resident.reason
+
+    @property
+    def takes_calls(self) -> bool:
+        return self._resident.takes_calls
+
+    def refusal(self) -> HeliographError:
+        return self._resident.refusal()
+
+    def load(self) -> None:
+        self._resident.load()
+
+    def unload(self) -> None:
+        self._resident.unload()
 
 
 def package(tmp_path: Path, name: str, *, default: bool = False) -> ModelPackage:
@@ -18,11 +60,11 @@ def package(tmp_path: Path, name: str, *, default: bool = False) -> ModelPackage
     return read_package(folder)
 
 
-def catalog_of(*packages: ModelPackage) -> Catalog[str]:
-    return Catalog({one.name: one for one in packages}, lambda one: f"model {one.name}")
+def catalog_of(folder: Path, work: Callable[[ModelPackage], object] = str) -> Catalog[Toy]:
+    return Catalog(Repository([folder]), lambda one: Toy(one, work))
 
 
-def refusal(found: Catalog[str], name: str, version: str = "") -> HeliographError:
+def refusal(found: Catalog[Toy], name: str, version: str = "") -> HeliographError:
     with pytest.raises(HeliographError) as failed:
         found.find(name, version)
     return failed.value
@@ -30,16 +72,20 @@ def refusal(found: Catalog[str], name: str, version: str = "") -> HeliographErro
 
 def test_the_default_of_a_task_is_the_marked_one_else_the_first_by_name(tmp_path: Path) -> None:
     names = ("c", "a", "b")
-    found = catalog_of(*(package(tmp_path, one, default=one == "b") for one in names))
+    for one in names:
+        package(tmp_path / "marked", one, default=one == "b")
+        package(tmp_path / "plain", one)
+    found = catalog_of(tmp_path / "marked")
     found.load_all()
-    assert found.default("classification") == "model b"
-    found = catalog_of(*(package(tmp_path, one) for one in names))
+    assert found.default("classification") == "b@1"
+    found = catalog_of(tmp_path / "plain")
     found.load_all()
-    assert found.default("classification") == "model a"
+    assert found.default("classification") == "a@1"
 
 
 def test_a_task_without_a_model_and_no_task_at_all(tmp_path: Path) -> None:
-    found = catalog_of(package(tmp_path, "a"))
+    package(tmp_path, "a")
+    found = catalog_of(tmp_path)
     for task, says in (("detection", "No model for detection"), ("x" * 99, "no task")):
         with pytest.raises(HeliographError, match=says) as failed:
             found.default(task)
@@ -49,10 +95,11 @@ def test_a_task_without_a_model_and_no_task_at_all(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "version"), [("b", ""), ("a", "2"), ("", ""), ("a", "01")])
 def test_no_such_model_or_version(tmp_path: Path, name: str, version: str) -> None:
-    found = catalog_of(package(tmp_path, "a"))
+    package(tmp_path, "a")
+    found = catalog_of(tmp_path)
     found.load_all()
     assert refusal(found, name, version).code is Code.NOT_FOUND
-    assert found.find("a", "1") == "model a"
+    assert found.find("a", "1") == "a@1"
 
 
 def test_while_it_loads_a_model_is_unavailable_for_a_moment(tmp_path: Path) -> None:
@@ -62,7 +109,8 @@ def test_while_it_loads_a_model_is_unavailable_for_a_moment(tmp_path: Path) -> N
         assert gate.wait(20)
         return one.name
 
-    found = Catalog({"a": package(tmp_path, "a")}, load)
+    package(tmp_path, "a")
+    found = catalog_of(tmp_path, load)
     found.load_in_background()
     error = refusal(found, "a")
     assert (error.code, error.retry_after) == (Code.MODEL_UNAVAILABLE, 1.0)
@@ -71,7 +119,7 @@ def test_while_it_loads_a_model_is_unavailable_for_a_moment(tmp_path: Path) -> N
     gate.set()
     while found.why_not_ready():
         pass
-    assert found.find("a") == "a"
+    assert found.find("a") == "a@1"
 
 
 def test_a_model_that_fails_says_why_and_hurts_no_other(
@@ -84,10 +132,11 @@ def test_a_model_that_fails_says_why_and_hurts_no_other(
             raise ZeroDivisionError("a secret of ours")
         return one.name
 
-    names = ("bad", "good", "worse")
-    found = Catalog({one: package(tmp_path, one) for one in names}, load)
+    for one in ("bad", "good", "worse"):
+        package(tmp_path, one)
+    found = catalog_of(tmp_path, load)
     found.load_all()
-    assert found.find("good") == "good"
+    assert found.find("good") == "good@1"
     assert found.why_not_ready() == "failed to load: bad, worse"
     error = refusal(found, "bad")
     assert (error.code, error.retry_after) == (Code.MODEL_UNAVAILABLE, None)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from heliograph.core.errors import Code, HeliographError
-from heliograph.registry.catalog import BUILTIN, find_packages
+from heliograph.registry.catalog import BUILTIN
+from heliograph.registry.repository import find_packages
 from heliograph.registry.values import Metric, read_package
 from support import models
 
@@ -52,7 +53,8 @@ def test_a_bad_name(tmp_path: Path, name: str) -> None:
         ({"engine": "abacus"}, "$.engine"),
         ({"version": 0}, "$.version"),
         ({"version": "1"}, "$.version"),
-        ({"title": None}, "title"),
+        ({"title": 3}, "title"),
+        ({"input": None}, "needs [input]"),
         ({"engine": None}, "engine"),
         ({"input": None}, "input"),
         ({"output": None}, "output"),

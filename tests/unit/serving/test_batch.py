@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from heliograph.core.errors import Code, HeliographError
 from heliograph.runtimes.base import Arrays, Plan, Tensor
 from heliograph.serving.batch import Item, Lane
+from heliograph.serving.resident import Resident
 
 PATIENCE = 20.0
 
@@ -21,6 +21,7 @@ PATIENCE = 20.0
 class Copy:
     """A runner that notes the sizes of its batches and waits at a gate."""
 
+    platform = "copy"
     inputs = (Tensor("x", "float32", (-1, 2)),)
     outputs = inputs
 
@@ -35,14 +36,20 @@ class Copy:
         assert self.gate.wait(PATIENCE)
         return {"x": feeds["x"] + 1}
 
+    def memory(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self.closed = True
+
 
 def item() -> Item:
-    return Item(np.zeros(2, np.float32), lambda: None)
+    return Item.picture(np.zeros(2, np.float32), lambda: None)
 
 
 def test_the_wide_copy_runs_a_call_that_is_alone_and_only_that() -> None:
     narrow, wide = Copy(), Copy(shut=True)
-    lane = Lane(narrow, Plan("copy", instances=2, wide=2), wide=wide)
+    lane = Lane(Resident.of(narrow, wide), Plan("copy", instances=2, wide=2))
     first = lane.submit(lane.run, item())
     while not wide.sizes:
         time.sleep(0.001)
@@ -58,17 +65,9 @@ def test_the_wide_copy_runs_a_call_that_is_alone_and_only_that() -> None:
     lane.close()
 
 
-def test_warming_up_runs_each_copy_once() -> None:
-    narrow, wide = Copy(), Copy()
-    lane = Lane(narrow, Plan("copy", wide=2), wide=wide)
-    lane.warm_up(np.zeros(2, np.float32))
-    lane.close()
-    assert (narrow.sizes, wide.sizes) == ([1], [1])
-
-
 def test_a_full_batch_does_not_wait() -> None:
     copy = Copy()
-    lane = Lane(copy, Plan("copy", max_batch=3, max_wait_ms=60_000))
+    lane = Lane(Resident.of(copy), Plan("copy", max_batch=3, max_wait_ms=60_000))
     futures = [lane.submit(lane.run, item()) for _ in range(3)]
     assert {one.result(PATIENCE).batch for one in futures} == {3}
     assert copy.sizes == [3]
@@ -77,7 +76,7 @@ def test_a_full_batch_does_not_wait() -> None:
 
 def test_a_batch_that_does_not_fill_closes_after_its_wait() -> None:
     copy = Copy()
-    lane = Lane(copy, Plan("copy", max_batch=8, max_wait_ms=60.0))
+    lane = Lane(Resident.of(copy), Plan("copy", max_batch=8, max_wait_ms=60.0))
     began = time.perf_counter()
     futures = [lane.submit(lane.run, item()) for _ in range(2)]
     assert {one.result(PATIENCE).batch for one in futures} == {2}
@@ -88,7 +87,7 @@ def test_a_batch_that_does_not_fill_closes_after_its_wait() -> None:
 
 def test_without_a_wait_a_single_call_runs_at_once() -> None:
     copy = Copy()
-    lane = Lane(copy, Plan("copy", max_batch=8))
+    lane = Lane(Resident.of(copy), Plan("copy", max_batch=8))
     assert lane.submit(lane.run, item()).result(PATIENCE).batch == 1
     assert copy.sizes == [1]
     lane.close()
@@ -96,7 +95,7 @@ def test_without_a_wait_a_single_call_runs_at_once() -> None:
 
 def test_what_gathers_while_the_instances_are_busy_runs_together() -> None:
     copy = Copy(shut=True)
-    lane = Lane(copy, Plan("copy", max_batch=4))
+    lane = Lane(Resident.of(copy), Plan("copy", max_batch=4))
     futures = [lane.submit(lane.run, item())]
     while not copy.sizes:
         time.sleep(0.001)
@@ -111,30 +110,33 @@ def test_what_gathers_while_the_instances_are_busy_runs_together() -> None:
 
 def test_without_batching_nobody_waits_for_anybody() -> None:
     copy = Copy()
-    lane = Lane(copy, Plan("copy", instances=2))
+    lane = Lane(Resident.of(copy), Plan("copy", instances=2))
     futures = [lane.submit(lane.run, item()) for _ in range(5)]
     assert {one.result(PATIENCE).batch for one in futures} == {1}
     assert copy.sizes == [1] * 5
     lane.close()
 
 
-def test_an_engine_whose_outputs_are_too_few_is_a_crash_not_a_mix() -> None:
+def test_an_engine_whose_outputs_are_too_few_for_a_batch_runs_each_alone() -> None:
     class Short(Copy):
         def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
-            super().run(feeds)
-            return {"x": np.zeros((0, 2), np.float32)}
+            return {"x": super().run(feeds)["x"][:1]}
 
-    lane = Lane(Short(), Plan("short", max_batch=2, max_wait_ms=50.0))
-    for future in [lane.submit(lane.run, item()) for _ in range(2)]:
-        failed = future.exception(PATIENCE)
-        assert isinstance(failed, HeliographError)
-        assert failed.code is Code.MODEL_CRASHED
+    short = Short()
+    lane = Lane(Resident.of(short), Plan("short", max_batch=2, max_wait_ms=50.0))
+    items = [Item.picture(np.full(2, at, np.float32), lambda: None) for at in range(2)]
+    futures = [lane.submit(lane.run, one) for one in items]
+    for at, future in enumerate(futures):
+        arrays = future.result(PATIENCE).arrays
+        assert arrays is not None
+        np.testing.assert_array_equal(arrays["x"], np.full((1, 2), at + 1, np.float32))
+    assert short.sizes == [2, 1, 1]
     lane.close()
 
 
 def test_a_lane_that_is_closed_finishes_what_it_has_begun() -> None:
     copy = Copy(shut=True)
-    lane = Lane(copy, Plan("copy"))
+    lane = Lane(Resident.of(copy), Plan("copy"))
     begun = lane.submit(lane.run, item())
     while not copy.sizes:
         time.sleep(0.001)

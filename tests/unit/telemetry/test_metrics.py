@@ -23,6 +23,7 @@ def usage(outcome: str = "ok", **changes: Any) -> Usage:
         "outcome": outcome,
         "bytes_in": 1000,
         "pixels": 384,
+        "rows": 1,
         "batch": 1,
         "timings": {"queue": 1.0, "decode": 20.0, "batch": 0.5, "run": 300.0, "finish": 0.1}
         | {"total": 321.6},

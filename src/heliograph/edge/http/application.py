@@ -18,6 +18,7 @@ from heliograph.vision.tasks import TASKS
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
 _LOOPBACK = {"localhost", "localhost.localdomain"}
 _HOSTS_KEPT = 64
+_MODELS = "/api/v1/models/"
 
 
 def build(services: Services) -> ASGIApp:
@@ -39,26 +40,29 @@ def build(services: Services) -> ASGIApp:
         Route("/assets/{name}", docs.asset),
         Route("/", docs.home),
     ]
-    for shelf in services.catalog.shelves:
-        calls[f"{api}/models/{shelf.package.name}/predict"] = one_model
-    return Front(Router(routes, redirect_slashes=False), calls, services)
+    return Front(Router(routes, redirect_slashes=False), calls, one_model, services)
 
 
 class Front:
     """What every request passes: the Host check before, and the one way errors are told after.
 
-    The addresses of predictions that are known by name are called at once; the router, which asks
-    route after route, has all others.
+    The addresses of predictions are called at once; the router, which asks route after route, has
+    all others.
 
     In place of Starlette's application and its two middlewares, which do the latter at ten times
     the cost. The Host check keeps out DNS rebinding and cache tricks.
     """
 
     def __init__(
-        self, router: Router, calls: dict[str, predict.Handler], services: Services
+        self,
+        router: Router,
+        calls: dict[str, predict.Handler],
+        one_model: predict.Handler,
+        services: Services,
     ) -> None:
         self._router = router
         self._calls = calls
+        self._one_model = one_model
         self._services = services
         self._known: set[bytes] = set()
 
@@ -68,7 +72,7 @@ class Front:
             return
         try:
             self._check_host(scope)
-            call = self._calls.get(scope["path"])
+            call = self._call(scope["path"])
             if call is not None and scope["method"] == "POST":
                 reply = await call(Request(scope, receive))
                 await reply(scope, receive, send)
@@ -80,6 +84,11 @@ class Front:
             code, reply = answer(error, scope["method"])
             self._services.meter.problem(code)
             await reply(scope, receive, send)
+
+    def _call(self, path: str) -> predict.Handler | None:
+        if path.startswith(_MODELS) and path.endswith("/predict") and path.count("/") == 5:
+            return self._one_model
+        return self._calls.get(path)
 
     def _check_host(self, scope: Scope) -> None:
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")

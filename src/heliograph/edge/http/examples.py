@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from heliograph.vision.prepare import InputSpec
+
 _PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
 )
@@ -70,22 +74,16 @@ _FIGURE = {
     "data": "COCO minival",
     "source": "published: TensorFlow 1 detection model zoo",
 }
-_INPUT = {
-    "name": "images",
-    "width": 300,
-    "height": 300,
-    "layout": "NHWC",
-    "dtype": "uint8",
-    "channels": "RGB",
-    "fit": "stretch",
-    "crop_fraction": 1.0,
-    "centred": True,
-    "pad": 0,
-    "resample": "bilinear-corner",
-    "scaled_decode": False,
-    "mean": [0.0],
-    "std": [1.0],
-}
+_SSD_INPUT = InputSpec(
+    name="images",
+    width=300,
+    height=300,
+    layout="NHWC",
+    dtype="uint8",
+    resample="bilinear-corner",
+    scaled_decode=False,
+)
+_INPUT = msgspec.json.decode(msgspec.json.encode(_SSD_INPUT))
 _PLAN = {
     "engine": "openvino",
     "threads": 1,

@@ -69,8 +69,8 @@ def describe(shelf: Shelf[Model]) -> dict[str, Any]:
         "metrics": msgspec.to_builtins(package.metrics),
         "input": msgspec.to_builtins(package.input),
         "output": msgspec.to_builtins(package.output),
-        "labels": list(model.labels) if model else [],
-        "plan": _plan(model) if model else None,
+        "labels": list(model.labels),
+        "plan": _plan(model),
     }
 
 

@@ -16,7 +16,7 @@ from heliograph.edge.http.bodies import File, pictures
 from heliograph.edge.http.errors import describe
 from heliograph.edge.http.query import read_head
 from heliograph.edge.http.services import Services
-from heliograph.serving.admit import out_of_time
+from heliograph.edge.waiting import wait
 from heliograph.serving.values import Answer, Entry, Head
 from heliograph.vision.tasks.base import Task
 
@@ -85,24 +85,8 @@ async def _read(request: Request) -> bytes:
 
 
 async def _answer(services: Services, entry: Entry, file: File) -> Answer:
-    """Queue one picture and wait for its answer until the deadline.
-
-    A call that runs over keeps its seat until its thread is done with it: the caller is told at
-    once, but the house does not pretend to have room that it has not.
-    """
-    loop = asyncio.get_running_loop()
-    awake = asyncio.Event()
-    future = services.path.submit(entry, file.data)
-    # Not asyncio.wrap_future: what it does besides costs more than all else that happens here.
-    future.add_done_callback(lambda _: loop.call_soon_threadsafe(awake.set))
-    late = loop.call_later(max(0.0, entry.left()), awake.set)
-    try:
-        await awake.wait()
-    finally:
-        late.cancel()
-    if not future.done():
-        raise out_of_time()
-    return future.result()
+    """Queue one picture and wait for its answer until the deadline."""
+    return await wait(entry, services.path.submit(entry, file.data))
 
 
 def _item(outcome: Answer | BaseException, file: File) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -55,7 +55,14 @@ class Pictured(Result, Protocol):
 class Decoder(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="decoder"
 ):
-    """How a model's raw outputs become a result: the `[output]` table of a `model.toml`."""
+    """How a model's raw outputs become a result: the `[output]` table of a `model.toml`.
+
+    Attributes:
+        batched: whether the model's outputs have a batch axis; where they have none, it runs one
+            picture at a time.
+    """
+
+    batched: ClassVar[bool] = True
 
     def decode(self, raw: Raw, placement: Placement, labels: Sequence[str], options: Any) -> Result:
         """Turn one item's raw outputs into a result.

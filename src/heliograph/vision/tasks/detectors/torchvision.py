@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from heliograph.vision.geometry import Placement
 from heliograph.vision.tasks.base import Decoder, Raw
@@ -33,6 +33,7 @@ class Torchvision(Decoder, frozen=True, tag="torchvision"):
         first_class: lower classes are background and dropped (torchvision's own begin at 1).
     """
 
+    batched: ClassVar[bool] = False
     boxes: str = "boxes"
     labels: str = "labels"
     scores: str = "scores"
