@@ -26,8 +26,10 @@ from heliograph.runtimes.engines import open_runner
 from heliograph.runtimes.tune import Trial, default_plan, read_plan, tune, write_plan
 from heliograph.serving.admit import Desk, Seats
 from heliograph.serving.batch import Lane
+from heliograph.serving.budget import Budget
 from heliograph.serving.path import Path as ServingPath
 from heliograph.serving.resident import Copies, Resident
+from heliograph.serving.shadow import Judge
 from heliograph.serving.values import Gate, Meter, Model, NullMeter
 from heliograph.settings import ImageSettings, Settings
 from heliograph.vision.decode import Limits
@@ -61,6 +63,7 @@ def build(
     meter: Meter | None = None,
     only: Iterable[str] = (),
     watch: Callable[[int], object] = lambda _: None,
+    judge: Judge | None = None,
 ) -> App:
     """Wire an application; models are not loaded yet.
 
@@ -70,12 +73,14 @@ def build(
         meter: takes the usage; by default nobody does.
         only: names of models to serve, instead of those the settings name.
         watch: told how many calls are in progress.
+        judge: takes what shadow calls came to.
     """
+    budget = Budget(settings.registry.memory << 20, settings.registry.protect)
     wanted = set(only) or {one for one in settings.serving.models.split(",") if one}
     repository = Repository([BUILTIN, settings.home / "models"], wanted)
     catalog = Catalog[Model](
         repository,
-        lambda package: make_model(package, settings),
+        lambda package: make_model(package, settings, budget),
         eager=settings.registry.load == "start",
         # As long as a call that was let in can take to bring its body and to be answered.
         linger=settings.serving.deadline,
@@ -98,7 +103,8 @@ def build(
     # Our own limits are held before Pillow opens a file. Not set where a program of somebody else's
     # only imports us: its guard is its own.
     Image.MAX_IMAGE_PIXELS = None
-    return App(settings, desk.gate, catalog, ServingPath(desk, exact=settings.serving.exact))
+    path = ServingPath(desk, exact=settings.serving.exact, judge=judge)
+    return App(settings, desk.gate, catalog, path)
 
 
 def _gate(settings: Settings) -> Gate:
@@ -114,7 +120,7 @@ def _limits(image: ImageSettings) -> Limits:
     )
 
 
-def make_model(package: ModelPackage, settings: Settings) -> Model:
+def make_model(package: ModelPackage, settings: Settings, budget: Budget) -> Model:
     """A package as a model that can be loaded; reads no more than its labels and its plan."""
     plan = read_plan(settings.home / "plans", package.digest) or default_plan(
         package.engine, settings.serving.instances
@@ -122,6 +128,8 @@ def make_model(package: ModelPackage, settings: Settings) -> Model:
     resident = Resident(
         lambda: open_copies(package, plan, settings),
         on_demand=settings.registry.load == "demand",
+        budget=budget,
+        estimate=_estimate(package),
     )
     return Model(
         package.name,
@@ -138,6 +146,15 @@ def make_model(package: ModelPackage, settings: Settings) -> Model:
             feed=package.input.name if package.input else "",
         ),
     )
+
+
+def _estimate(package: ModelPackage) -> int:
+    """What a model will take, before anybody has measured it: its files and as much again."""
+    if package.weights is None or package.weights.source:
+        return 0
+    names = (package.weights.file, *package.weights.parts)
+    files = (Path(package.folder, name) for name in names)
+    return 2 * sum(one.stat().st_size for one in files if one.is_file())
 
 
 def open_copies(package: ModelPackage, plan: Plan, settings: Settings) -> Copies:

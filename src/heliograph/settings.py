@@ -72,10 +72,14 @@ class RegistrySettings(Branch, frozen=True):
         load: `start`: what answers is loaded before the server is ready; `demand`: on its first
             call.
         poll: seconds between looks for new versions and changed releases; 0 for never.
+        memory: most MiB that loaded models may take together; 0 for no bound.
+        protect: seconds after its last call in which a model is not let go for another one.
     """
 
     load: Literal["start", "demand"] = "start"
     poll: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.5
+    memory: Annotated[int, msgspec.Meta(ge=0)] = 0
+    protect: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
 
 
 class ImageSettings(Branch, frozen=True):

@@ -18,6 +18,8 @@ from heliograph.edge.http.limits import WireLimits
 from heliograph.edge.http.server import Serving
 from heliograph.edge.http.server import serve as serve_http
 from heliograph.edge.http.services import Services
+from heliograph.registry.judge import Judge
+from heliograph.registry.releases import incumbent, take_back
 from heliograph.settings import Settings
 from heliograph.telemetry.log import setup
 from heliograph.telemetry.meter import TelemetryMeter
@@ -53,7 +55,9 @@ class Worker:
         self._settings = settings
         self._opened = opened
         self._meter = TelemetryMeter(metrics)
-        self._app = build(settings, meter=self._meter, watch=metrics.seats.set)
+        self._judge = Judge()
+        self._meter.listen(self._judge.record)
+        self._app = build(settings, meter=self._meter, watch=metrics.seats.set, judge=self._judge)
         self._closed = threading.Event()
         self._services = Services(
             self._app.path,
@@ -107,8 +111,20 @@ class Worker:
         while poll and not self._closed.wait(poll):
             try:
                 self._app.catalog.refresh()
+                self._judge_releases()
             except Exception:
-                log.exception("the repository cannot be read")
+                log.exception("the repository cannot be followed")
+
+    def _judge_releases(self) -> None:
+        """Take back new versions that do worse than their gates allow."""
+        catalog = self._app.catalog
+        for name, product in list(catalog.products.items()):
+            stable = incumbent(product.release, product.versions)
+            reason = self._judge.verdict(name, product.release, stable)
+            if reason:
+                self._judge.forget(name)
+                log.warning("%s: %s", name, reason)
+                catalog.decide(name, take_back(product.release, product.versions, reason))
 
     def _full(self) -> HeliographError | None:
         error = self._app.path.full()

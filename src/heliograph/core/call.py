@@ -1,4 +1,4 @@
-"""The values that travel with one inference call: Timings, Caller, Usage.
+"""The values that travel with one inference call: Timings, Caller, Usage, Comparison.
 
 The stopwatch rides with the call: the reply, the `Server-Timing` header, the log line and the
 histograms all read the same `Timings`.
@@ -80,3 +80,24 @@ class Usage:
     rows: int
     batch: int
     timings: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a shadow answered beside the answer that its caller got.
+
+    Attributes:
+        model: name; `version` the one that answered the caller, `shadow` the other one.
+        agrees: whether both say the same; False as well if the shadow failed.
+        outcome: `ok`, the shadow's error code, or `skipped`.
+        ms: the caller's whole call in milliseconds.
+        shadow_ms: the shadow's; 0 if it was left out.
+    """
+
+    model: str
+    version: str
+    shadow: str
+    agrees: bool
+    outcome: str
+    ms: float
+    shadow_ms: float

@@ -148,6 +148,27 @@ def promote(release: Release, version: str, before: str, reason: str) -> Release
     )
 
 
+def incumbent(release: Release, versions: Sequence[str]) -> str:
+    """The version that new ones are held against: the stable one, else the heaviest of the split.
+
+    Args:
+        release: what was decided.
+        versions: every version there is; the highest answers where nothing else is said.
+    """
+    if STABLE in release.aliases:
+        return release.aliases[STABLE]
+    if release.split:
+        return release.resolve(max(release.split, key=lambda one: release.split[one]))
+    return latest(versions)
+
+
+def take_back(release: Release, versions: Sequence[str], reason: str) -> Release:
+    """End a split and a shadow in favour of the incumbent: what a gate does."""
+    aliases = {name: to for name, to in release.aliases.items() if name != CANARY}
+    aliases[STABLE] = incumbent(release, versions)
+    return msgspec.structs.replace(release, aliases=aliases, split={}, shadow=None, reason=reason)
+
+
 def rollback(release: Release, reason: str) -> Release:
     """Take a running split back; without one, go back to the previous stable version.
 

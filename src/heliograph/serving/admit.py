@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -17,7 +18,7 @@ import msgspec
 from heliograph.core.call import Timings, Usage
 from heliograph.core.errors import Code, HeliographError
 from heliograph.core.ids import new_id
-from heliograph.serving.values import Catalog, Entry, Gate, Head, Meter, sight
+from heliograph.serving.values import Catalog, Entry, Gate, Head, Meter, NullMeter, always, sight
 from heliograph.vision.decode import Limits
 from heliograph.vision.tasks.base import Options
 
@@ -73,6 +74,13 @@ class Seats:
         with self._lock:
             self._taken -= 1
             self._watch(self._taken)
+
+
+class _Aside(Seats):
+    """Where calls sit that nobody waits for."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
 
 
 class Ticket:
@@ -213,6 +221,16 @@ class Desk:
         """
         self.seats.take()
         return Ticket(entry, size, self.seats, self._meter)
+
+    def shadow(self, entry: Entry, size: int) -> Ticket:
+        """A ticket for the shadow of a call: it takes no seat and nobody pays for it."""
+        if entry.shadow is None:
+            raise AssertionError("a call without a shadow has none to let in; this is a bug")
+        deadline = time.perf_counter() + self._deadline
+        again = replace(
+            entry, model=entry.shadow, shadow=None, form="json", alive=always, deadline=deadline
+        )
+        return Ticket(again, size, _Aside(), NullMeter())
 
 
 def parse_options(kind: type[Options], given: object) -> Options:

@@ -22,13 +22,16 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 
 from heliograph.core.errors import Code, HeliographError
+from heliograph.runtimes.base import Arrays
 from heliograph.serving.admit import Desk, Ticket
 from heliograph.serving.batch import Item
 from heliograph.serving.decode import decode_picture
 from heliograph.serving.finish import finish
 from heliograph.serving.run import run_model
+from heliograph.serving.shadow import Judge, NullJudge, Shadows
 from heliograph.serving.tensors import Feeds, gather_feeds
-from heliograph.serving.values import Answer, Entry, Head, Tensors, sight
+from heliograph.serving.values import Answer, Entry, Head, Model, Tensors, sight
+from heliograph.vision.agreement import same_arrays, same_predictions
 
 T = TypeVar("T")
 
@@ -39,11 +42,13 @@ class Path:
     Args:
         desk: lets calls in.
         exact: decode every picture at full size.
+        judge: takes what shadow calls came to.
     """
 
-    def __init__(self, desk: Desk, *, exact: bool = False) -> None:
+    def __init__(self, desk: Desk, *, exact: bool = False, judge: Judge | None = None) -> None:
         self._desk = desk
         self._exact = exact
+        self._shadows = Shadows(judge or NullJudge())
 
     def enter(self, head: Head) -> Entry:
         """Decide on a call before its body is read; see `Desk.enter`."""
@@ -80,7 +85,9 @@ class Path:
             ticket.check()
             answer = finish(ticket, seen, prepared, arrays)
             ticket.timings.lap("finish")
-            return answer
+        if ticket.entry.shadow:
+            self._follow(ticket, ticket.entry.shadow, partial(self._agrees, ticket, body, answer))
+        return answer
 
     def infer(self, ticket: Ticket, feeds: Feeds) -> Tensors:
         """One tensor call: check or decode, run; otherwise as `serve`."""
@@ -93,9 +100,28 @@ class Path:
             arrays = run_model(ticket, item)
             ticket.timings.lap("run")
             model = ticket.entry.model
-            return Tensors(
-                ticket.id, model.name, model.version, arrays, ticket.timings, ticket.batch
-            )
+        if ticket.entry.shadow:
+            alike = partial(self._agrees_on_tensors, ticket, feeds, arrays)
+            self._follow(ticket, ticket.entry.shadow, alike)
+        return Tensors(ticket.id, model.name, model.version, arrays, ticket.timings, ticket.batch)
+
+    def _follow(self, ticket: Ticket, shadow: Model, agrees: Callable[[], bool]) -> None:
+        self._shadows.follow(shadow, ticket.entry.model, ticket.timings.total_ms(), agrees)
+
+    def _agrees(self, ticket: Ticket, body: bytes, answer: Answer) -> bool:
+        """Whether the shadow of a call says of the same file what its caller was told."""
+        with self._desk.shadow(ticket.entry, len(body)) as again:
+            seen = sight(again.entry.model)
+            prepared = decode_picture(again, body, seen.input, self._desk.limits, exact=self._exact)
+            arrays = run_model(again, Item.picture(prepared.tensor, again.check))
+            theirs = finish(again, seen, prepared, arrays)
+        return same_predictions(answer.result.predictions(), theirs.result.predictions())
+
+    def _agrees_on_tensors(self, ticket: Ticket, feeds: Feeds, arrays: Arrays) -> bool:
+        with self._desk.shadow(ticket.entry, ticket.size) as again:
+            item = gather_feeds(again, feeds, partial(self._tensor_of, again))
+            theirs = run_model(again, item)
+        return same_arrays(arrays, theirs)
 
     def _tensor_of(self, ticket: Ticket, body: bytes) -> NDArray[Any]:
         spec, limits = sight(ticket.entry.model).input, self._desk.limits

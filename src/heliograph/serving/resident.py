@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple, Self
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.runtimes.base import Runner, Tensor
+from heliograph.serving.budget import Budget
 
 State = Literal["unloaded", "loading", "ready", "unloading", "failed"]
 log = logging.getLogger("heliograph.serving")
@@ -66,18 +67,29 @@ class Resident:
     Args:
         open_copies: loads and warms them; raises `HeliographError`.
         on_demand: whether a run may load them; else a run of a model that is not loaded is refused.
+        budget: how much memory this one and others may take together.
+        estimate: bytes it will take, for as long as nobody has measured it.
     """
 
-    def __init__(self, open_copies: Callable[[], Copies], *, on_demand: bool = False) -> None:
+    def __init__(
+        self,
+        open_copies: Callable[[], Copies],
+        *,
+        on_demand: bool = False,
+        budget: Budget | None = None,
+        estimate: int = 0,
+    ) -> None:
         self._open = open_copies
         self._on_demand = on_demand
+        self._budget = budget or Budget()
+        self._budget.join(self)
         self._turn = threading.Condition()
         self._copies: Copies | None = None
         self._leases = 0
         self._known: Signature | None = None
         self.state: State = "unloaded"
         self.reason = ""
-        self.memory = 0
+        self.weight = estimate
         self.used = time.monotonic()
 
     @classmethod
@@ -88,9 +100,14 @@ class Resident:
         return made
 
     @property
+    def memory(self) -> int:
+        """Bytes it takes now, as far as they are known."""
+        return self.weight if self.state in {"ready", "unloading"} else 0
+
+    @property
     def takes_calls(self) -> bool:
         """Whether a call that comes now will find the model, perhaps after waiting for it."""
-        return self.state == "ready" or (self._on_demand and self.state in {"unloaded", "loading"})
+        return self.state == "ready" or (self._on_demand and self.state != "failed")
 
     @property
     def leases(self) -> int:
@@ -133,23 +150,28 @@ class Resident:
                 return
             self.state, self.reason = "loading", ""
         try:
+            self._budget.make_room(self)
             copies = self._open()
             known = Signature.of(copies.runner)
+        except HeliographError as error:
+            # No room is a matter of the moment; whatever else went wrong will go wrong again.
+            passing = error.code is Code.MODEL_UNAVAILABLE and error.retry_after is not None
+            self._fail("unloaded" if passing else "failed", error.detail)
+            raise
         except Exception as error:
-            known_error = error if isinstance(error, HeliographError) else None
-            with self._turn:
-                self.state = "failed"
-                self.reason = known_error.detail if known_error else "see the log"
-                self._turn.notify_all()
-            if known_error:
-                raise
             log.exception("a model did not load")
+            self._fail("failed", "see the log")
             raise self.refusal() from error
         with self._turn:
             self._copies, self._known = copies, known
-            self.memory = sum(one.memory() for one in filter(None, copies))
+            self.weight = sum(one.memory() for one in filter(None, copies)) or self.weight
             self.used = time.monotonic()
             self.state = "ready"
+            self._turn.notify_all()
+
+    def _fail(self, state: State, reason: str) -> None:
+        with self._turn:
+            self.state, self.reason = state, reason
             self._turn.notify_all()
 
     def unload(self, *, patience: float | None = None) -> bool:
@@ -176,7 +198,7 @@ class Resident:
             with contextlib.suppress(Exception):
                 copies.close()
         with self._turn:
-            self.state, self.memory = "unloaded", 0
+            self.state = "unloaded"
             self._turn.notify_all()
         return True
 
