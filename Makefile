@@ -4,12 +4,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SRC    := src tests bench tools
 
-.PHONY: setup run test test-slow check format bench lock clean
+.PHONY: setup run test test-slow test-engines check format bench lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run     install what serving needs and start the server on 127.0.0.1:8000'
 	@echo 'make test    install what the tests need and run them'
+	@echo 'make test-engines   the same for the PyTorch, TensorFlow and tree extras (large)'
 	@echo 'make check   lint, types, import contracts'
 	@echo 'make bench   measure against other servers (long; see bench/README.md)'
 
@@ -39,6 +40,18 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(BIN)/pytest -m slow
+
+# PyTorch and TensorFlow live in an environment of their own: they are large, serving needs neither,
+# and PyTorch's hashes differ from build to build.
+.venv-engines/.ready: requirements/dev.txt requirements/engines.txt
+	$(PYTHON) -m venv .venv-engines
+	.venv-engines/bin/pip install --quiet --require-hashes -r requirements/dev.txt
+	.venv-engines/bin/pip install --quiet -r requirements/engines.txt
+	.venv-engines/bin/pip install --quiet --no-deps --editable .
+	@touch $@
+
+test-engines: .venv-engines/.ready
+	HELIOGRAPH_TEST_ENGINES=1 .venv-engines/bin/pytest -m engines
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check $(SRC)

@@ -2,6 +2,10 @@
 
 TensorFlow itself is not needed. Names are the author's: the frontends give a tensor several, and of
 these the one that the model's own signature uses is kept.
+
+What the CPU plugin of OpenVINO 2026.4 cannot do is refused, since it would answer wrongly and say
+nothing: it computes 64-bit integers in 32 bits, and running a model that passes strings through
+frees memory that is not its own (`tests/unit/runtimes/test_tensors.py` watches both).
 """
 
 # OpenVINO's own stubs leave much of its API untyped, and its two Model classes unrelated.
@@ -21,7 +25,6 @@ from openvino.preprocess import PrePostProcessor
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.runtimes.base import Arrays, Plan, Tensor
-from heliograph.runtimes.elements import objects
 from heliograph.runtimes.resident import resident
 
 _DTYPES = {
@@ -38,8 +41,8 @@ _DTYPES = {
     "u32": "uint32",
     "u64": "uint64",
     "boolean": "bool",
-    "string": "object",
 }
+_LONG = 2**31
 _ENDINGS = {".xml": "ir", ".onnx": "onnx", ".tflite": "tflite", ".pb": "graphdef"}
 _NAMED_WITH_PORT = {".pb", ""}
 """Frozen graphs and SavedModel folders: their `name:0` is TensorFlow's notation for `name`."""
@@ -65,7 +68,7 @@ class OpenvinoRunner:
             "ENABLE_CPU_PINNING": "NO",
         }
         compiled = core.compile_model(model, "CPU", config)
-        self._texts = {one.name for one in self.inputs if one.dtype == "object"}
+        self._long = {one.name for one in self.inputs if one.dtype in {"int64", "uint64"}}
         self._order = {one.name: index for index, one in enumerate(self.inputs)}
         self._requests: queue.SimpleQueue[ov.InferRequest | None] = queue.SimpleQueue()
         for _ in range(plan.instances):
@@ -73,7 +76,7 @@ class OpenvinoRunner:
         self._memory = resident() - before
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
-        """See `Runner.run`."""
+        """See `Runner.run`; raises `validation` for integers that need more than 32 bits."""
         given = {self._order[name]: self._given(name, array) for name, array in feeds.items()}
         request = self._requests.get()
         if request is None:
@@ -81,12 +84,7 @@ class OpenvinoRunner:
             raise RuntimeError("the runner is closed; this is a bug")
         try:
             results = request.infer(given, share_inputs=True, share_outputs=True)
-            arrays = [
-                _bytes(request.get_output_tensor(index))
-                if one.dtype == "object"
-                else np.array(results[index])
-                for index, one in enumerate(self.outputs)
-            ]
+            arrays = [np.array(results[index]) for index in range(len(self.outputs))]
         finally:
             self._requests.put(request)
         return dict(zip((one.name for one in self.outputs), arrays, strict=True))
@@ -102,17 +100,19 @@ class OpenvinoRunner:
         self._requests.put(None)
 
     def _given(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
-        if name in self._texts:
-            # OpenVINO takes fixed-width strings; an empty array has no width to derive.
-            texts = [one if isinstance(one, bytes) else str(one).encode() for one in array.flat]
-            return np.array(texts, "S" if texts else "S1").reshape(array.shape)
+        if name in self._long and array.size and _beyond(array):
+            raise HeliographError(
+                Code.VALIDATION,
+                f"{name!r} holds a number beyond 32 bits, which OpenVINO cannot compute with; "
+                "another engine can.",
+            )
         # It reads memory as it lies: a transposed view would be read in the wrong order.
         return np.ascontiguousarray(array).reshape(array.shape)
 
 
-def _bytes(tensor: Any) -> NDArray[Any]:
-    array = np.asarray(tensor.bytes_data)
-    return objects(array.reshape(-1).tolist(), array.shape)
+def _beyond(array: NDArray[Any]) -> bool:
+    """Whether an integer needs more than 32 bits."""
+    return int(array.max()) >= _LONG or int(array.min()) < -_LONG
 
 
 def _tensors(ports: Sequence[Any], *, bare: bool) -> tuple[Tensor, ...]:
@@ -149,7 +149,8 @@ def _dtype(port: Any, name: str) -> str:
     if kind not in _DTYPES:
         raise HeliographError(
             Code.MODEL_INVALID,
-            f"{name!r} has elements of {kind}; expected one of {', '.join(sorted(_DTYPES))}.",
+            f"{name!r} has elements of {kind}, which OpenVINO does not serve; it does "
+            f"{', '.join(sorted(_DTYPES))}.",
         )
     return _DTYPES[kind]
 

@@ -108,11 +108,16 @@ def tune(
     """
     reference = load(path, default_plan(engine))
     expected = reference.run(example)
-    free = all(tensor.shape[0] == -1 for tensor in reference.inputs)
+    free = all(tensor.shape[:1] == (-1,) for tensor in reference.inputs)
+    reference.close()
     trials: list[Trial] = []
     for plan in candidates(engine, path, free_batch=free):
         try:
-            trial = _try(load(path, plan), plan, example, expected, seconds)
+            runner = load(path, plan)
+            try:
+                trial = _try(runner, plan, example, expected, seconds)
+            finally:
+                runner.close()
         except Exception:  # noqa: BLE001, S112 - an engine that cannot run it is no candidate
             continue
         trials.append(trial)
@@ -178,7 +183,11 @@ def _difference(found: Arrays, expected: Arrays) -> float:
         one = found.get(name)
         if one is None or one.shape != other.shape or one.dtype != other.dtype:
             return float("inf")
-        if one.dtype.kind != "f" or one.size == 0:
+        if one.size == 0:
+            continue
+        if one.dtype.kind != "f":
+            # A class or a count is right or wrong: there is no nearly.
+            worst = max(worst, 0.0 if np.array_equal(one, other) else float("inf"))
             continue
         largest = float(np.nanmax(np.abs(other), initial=0.0)) or 1.0
         apart = np.where(np.isnan(one) & np.isnan(other), 0.0, np.abs(one - other))

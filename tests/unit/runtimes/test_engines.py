@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib.util
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,11 +13,15 @@ from numpy.typing import NDArray
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.runtimes.base import Plan, Runner, Tensor
-from heliograph.runtimes.engines import ENGINES, open_runner
+from heliograph.runtimes.engines import ENGINES, EXTRAS, open_runner
 from heliograph.runtimes.identity import IdentityRunner
+from heliograph.runtimes.resident import resident
 from support import models
 
-engines = pytest.mark.parametrize("engine", sorted(ENGINES))
+BASE = ("onnx", "openvino")
+"""The engines of the base installation; the others have files of their own."""
+
+engines = pytest.mark.parametrize("engine", BASE)
 
 
 def rows(count: int, width: int = 512) -> NDArray[np.float32]:
@@ -58,7 +64,7 @@ def test_engines_agree_on_the_same_file(tmp_path: Path) -> None:
     for make in (models.mean_colour, models.slow):
         path = make(tmp_path / "m.onnx")
         pictures = np.random.default_rng(2).random((3, 3, 8, 8), np.float32)
-        one, other = (open_model(path, engine).run({"images": pictures}) for engine in ENGINES)
+        one, other = (open_model(path, engine).run({"images": pictures}) for engine in BASE)
         assert list(one) == list(other) == ["scores"]
         np.testing.assert_allclose(one["scores"], other["scores"], rtol=1e-5)
 
@@ -119,3 +125,39 @@ def test_the_identity_engine_needs_no_file_and_hands_the_picture_through() -> No
     assert isinstance(runner, IdentityRunner)
     pixels = np.random.default_rng(3).integers(0, 256, (1, 5, 7, 3), np.uint8)
     assert runner.run({"picture": pixels})["picture"] is pixels
+
+
+@engines
+def test_a_closed_runner_runs_no_more_and_closes_twice(engine: str, tmp_path: Path) -> None:
+    runner = open_model(models.identity(tmp_path / "m.onnx"), engine)
+    assert runner.memory() >= 0
+    runner.close()
+    runner.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        runner.run({"x": rows(1, 4)})
+
+
+@engines
+def test_loading_and_closing_gives_the_memory_back(engine: str, tmp_path: Path) -> None:
+    # 64 MiB of weights: what is not given back shows at once.
+    path = models.product(tmp_path / "m.onnx", inner=4096, columns=4096)
+    given = rows(1, 4096)
+    sizes: list[int] = []
+    for _ in range(6):
+        runner = open_model(path, engine)
+        runner.run({"x": given})
+        runner.close()
+        del runner
+        gc.collect()
+        sizes.append(resident())
+    assert max(sizes[2:]) - sizes[1] < 64 << 20, [size >> 20 for size in sizes]
+
+
+def test_an_engine_without_its_library_says_which_extra_brings_it(tmp_path: Path) -> None:
+    for engine, extra in EXTRAS.items():
+        if importlib.util.find_spec(engine):
+            continue
+        with pytest.raises(HeliographError) as failed:
+            open_model(tmp_path / "model", engine)
+        assert failed.value.code is Code.MODEL_UNAVAILABLE
+        assert f"heliograph[{extra}]" in failed.value.detail

@@ -168,6 +168,7 @@ class Odd:
 
     def __init__(self, runner: Runner, how: str) -> None:
         self.inputs, self.outputs = runner.inputs, runner.outputs
+        self.platform = runner.platform
         self._runner, self._how = runner, how
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
@@ -181,6 +182,12 @@ class Odd:
         if self._how == "half":
             return {"scores": scores.astype(np.float16)}
         return {"scores": scores + 0.01}
+
+    def memory(self) -> int:
+        return self._runner.memory()
+
+    def close(self) -> None:
+        self._runner.close()
 
 
 @pytest.mark.parametrize("how", ["raises", "renames", "nan", "half", "differs"])
@@ -196,3 +203,11 @@ def test_an_engine_that_does_not_answer_alike_is_not_chosen(how: str, tmp_path: 
     others = [one.difference for one in trials if one.plan.engine == "openvino"]
     assert all(one > tune.AGREEMENT for one in others)
     assert bool(others) == (how != "raises")
+
+
+@pytest.mark.parametrize(
+    ("found", "apart"), [([3, 1], 0.0), ([3, 2], float("inf")), ([[3, 1]], float("inf"))]
+)
+def test_whole_numbers_are_right_or_wrong(found: list[Any], apart: float) -> None:
+    expected = {"label": np.array([3, 1])}
+    assert tune._difference({"label": np.array(found)}, expected) == apart
