@@ -15,6 +15,12 @@ PHOTOS = ROOT.parent / "shared" / "data" / "photos"
 RECIPES = ROOT / "src" / "heliograph" / "registry" / "recipes"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of the golden tests."""
+    parser.addoption("--update-goldens", action="store_true", help="Write the goldens anew.")
+    parser.addoption("--keep-pictures", metavar="DIR", help="Write the goldens' pictures to DIR.")
+
+
 @pytest.fixture(scope="session")
 def home(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder that all servers of a session share, and later sessions too.

@@ -21,9 +21,12 @@ from heliograph.registry.catalog import BUILTIN, Catalog
 from heliograph.registry.repository import Repository
 from heliograph.registry.sources import locate
 from heliograph.registry.values import ModelPackage
-from heliograph.runtimes.base import Plan
+from heliograph.runtimes.base import Plan, Runner
 from heliograph.runtimes.engines import open_runner
+from heliograph.runtimes.host import open_hosted
+from heliograph.runtimes.process import GuestLimits
 from heliograph.runtimes.tune import Trial, default_plan, read_plan, tune, write_plan
+from heliograph.runtimes.wall import ESSENTIAL
 from heliograph.serving.admit import Desk, Seats
 from heliograph.serving.batch import Lane
 from heliograph.serving.budget import Budget
@@ -36,6 +39,8 @@ from heliograph.vision.decode import Limits
 from heliograph.vision.picture import Picture, Size
 from heliograph.vision.prepare import InputSpec, prepare
 from heliograph.vision.tasks import TASKS
+from heliograph.vision.tasks.base import Decoder
+from heliograph.vision.tasks.embedding import Nearest
 
 log = logging.getLogger("heliograph")
 
@@ -137,7 +142,7 @@ def make_model(package: ModelPackage, settings: Settings, budget: Budget) -> Mod
         package.digest,
         TASKS.get(package.task),
         package.input,
-        package.output,
+        _decoder(package),
         package.read_labels(),
         Lane(
             resident,
@@ -146,6 +151,13 @@ def make_model(package: ModelPackage, settings: Settings, budget: Budget) -> Mod
             feed=package.input.name if package.input else "",
         ),
     )
+
+
+def _decoder(package: ModelPackage) -> Decoder | None:
+    """A package's decoder, with the files that it reads itself."""
+    if isinstance(package.output, Nearest):
+        return package.output.opened(Path(package.folder))
+    return package.output
 
 
 def _estimate(package: ModelPackage) -> int:
@@ -166,8 +178,9 @@ def open_copies(package: ModelPackage, plan: Plan, settings: Settings) -> Copies
     path = locate(package, settings.home / "cache")
     wide = None
     if plan.wide:
-        wide = open_runner(path, replace(plan, threads=plan.wide, instances=1))
-    copies = Copies(open_runner(path, plan), wide)
+        alone = replace(plan, threads=plan.wide, instances=1)
+        wide = _open(package, path, alone, settings)
+    copies = Copies(_open(package, path, plan, settings), wide)
     if package.input and package.input.width and package.input.height:
         _warm_up(copies, package.input, plan.instances)
     return copies
@@ -187,6 +200,23 @@ def tune_model(
     plan, trials = tune(path, package.engine, example, open_runner, seconds=seconds, told=told)
     write_plan(home / "plans", package.digest, plan, trials)
     return plan
+
+
+def _open(package: ModelPackage, path: Path, plan: Plan, settings: Settings) -> Runner:
+    """A model of ours runs in this process, one of somebody else's in its own, behind a wall."""
+    walls, unsafe = settings.walls, settings.registry.unsafe
+    if package.weights is None or walls.around == "none":
+        return open_runner(path, plan, unsafe=unsafe)
+    if walls.around == "imported" and not package.foreign:
+        return open_runner(path, plan, unsafe=unsafe)
+    limits = GuestLimits(
+        memory_bytes=walls.memory << 20,
+        run_seconds=walls.run_seconds,
+        output_bytes=walls.output << 20,
+        require=ESSENTIAL if walls.strict else (),
+    )
+    parts = [Path(package.folder, part) for part in package.weights.parts]
+    return open_hosted(path, plan, limits, readable=parts, unsafe=unsafe)
 
 
 def _warm_up(copies: Copies, spec: InputSpec, times: int) -> None:

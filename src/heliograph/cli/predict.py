@@ -199,11 +199,18 @@ def _lines(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for one in found:
             line = {
                 "file": row["file"],
-                "label": one.get("label", ""),
+                "label": one.get("label") or one.get("text") or _size(one),
                 "score": one.get("score", ""),
             }
             lines.append(line | one.get("box", {}) | {"error": row.get("error", "")})
     return lines
+
+
+def _size(one: dict[str, Any]) -> str:
+    """Of a prediction that is a vector or a picture, how large it is."""
+    if "dimensions" in one:
+        return f"{one['dimensions']} numbers"
+    return f"{one['width']} x {one['height']} pixels" if "image" in one else ""
 
 
 def _json(rows: list[dict[str, Any]]) -> None:

@@ -20,8 +20,12 @@ from heliograph.vision.tasks.base import Result
 from heliograph.vision.tasks.classification import Classes
 from heliograph.vision.tasks.detection import Detections
 from heliograph.vision.tasks.edges import Edges
+from heliograph.vision.tasks.embedding import Embedding
+from heliograph.vision.tasks.enhancement import Enhanced
+from heliograph.vision.tasks.instances import Instances
 from heliograph.vision.tasks.keypoints import Poses
 from heliograph.vision.tasks.process import Processed
+from heliograph.vision.tasks.segmentation import Segments
 
 
 class AsyncClient:
@@ -73,6 +77,48 @@ class AsyncClient:
         """See `Client.keypoints`."""
         asked = questions.of_task("keypoints", Poses, min_score=min_score, top_k=top_k)
         return await self._ask(asked, picture)
+
+    async def segment(
+        self,
+        picture: Source,
+        *,
+        min_score: float | None = None,
+        classes: str | None = None,
+        min_share: float | None = None,
+        top_k: int | None = None,
+    ) -> Prediction[Segments]:
+        """See `Client.segment`."""
+        asked = questions.of_task(
+            "segmentation",
+            Segments,
+            min_score=min_score,
+            classes=classes,
+            min_share=min_share,
+            top_k=top_k,
+        )
+        return await self._ask(asked, picture)
+
+    async def instances(
+        self,
+        picture: Source,
+        *,
+        min_score: float | None = None,
+        top_k: int | None = None,
+        iou: float | None = None,
+    ) -> Prediction[Instances]:
+        """See `Client.instances`."""
+        asked = questions.of_task("instances", Instances, min_score=min_score, top_k=top_k, iou=iou)
+        return await self._ask(asked, picture)
+
+    async def embed(self, picture: Source) -> Prediction[Embedding]:
+        """See `Client.embed`."""
+        return await self._ask(
+            questions.of_task("embedding", Embedding, encoding="base64"), picture
+        )
+
+    async def enhance(self, picture: Source) -> Prediction[Enhanced]:
+        """See `Client.enhance`."""
+        return await self._ask(questions.of_task("enhancement", Enhanced), picture)
 
     async def edges(
         self,

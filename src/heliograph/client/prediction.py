@@ -41,7 +41,8 @@ class Prediction(Generic[R_co]):
         version: the model's version.
         task: e.g. `detection`.
         size: width and height of the upright picture; every coordinate is in its pixels.
-        result: the typed answer: `Classes`, `Detections`, `Poses`, `Edges` or `Processed`.
+        result: the typed answer: `Classes`, `Detections`, `Segments`, `Instances`, `Poses`,
+            `Embedding`, `Edges`, `Enhanced` or `Processed`.
         predictions: the same as plain dicts, best first, as they came.
         timings_ms: milliseconds of each step in the server, and their `total`.
         picture: the file that was asked about; its path where `predict_many` was given one, so
@@ -166,6 +167,8 @@ def read_prediction(body: bytes, picture: bytes | Path) -> Prediction[Result]:
 def _name(one: dict[str, Any]) -> str:
     if "label" in one:
         return str(one["label"])
+    if "dimensions" in one:
+        return f"{one['dimensions']} numbers"
     return f"{one.get('width')} x {one.get('height')} {one.get('format', '')}".strip()
 
 

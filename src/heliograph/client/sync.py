@@ -24,8 +24,12 @@ from heliograph.vision.tasks.base import Result
 from heliograph.vision.tasks.classification import Classes
 from heliograph.vision.tasks.detection import Detections
 from heliograph.vision.tasks.edges import Edges
+from heliograph.vision.tasks.embedding import Embedding
+from heliograph.vision.tasks.enhancement import Enhanced
+from heliograph.vision.tasks.instances import Instances
 from heliograph.vision.tasks.keypoints import Poses
 from heliograph.vision.tasks.process import Processed
+from heliograph.vision.tasks.segmentation import Segments
 
 
 class Client:
@@ -108,6 +112,54 @@ class Client:
         """
         asked = questions.of_task("keypoints", Poses, min_score=min_score, top_k=top_k)
         return self._ask(asked, picture)
+
+    def segment(
+        self,
+        picture: Source,
+        *,
+        min_score: float | None = None,
+        classes: str | None = None,
+        min_share: float | None = None,
+        top_k: int | None = None,
+    ) -> Prediction[Segments]:
+        """Which class each pixel belongs to.
+
+        Args:
+            picture: see the class.
+            min_score: pixels whose class has a lower score, 0-1, belong to none.
+            classes: only these, with commas between.
+            min_share: classes that cover a smaller part of the picture, 0-1, are left out.
+            top_k: at most this many classes, the largest first.
+        """
+        asked = questions.of_task(
+            "segmentation",
+            Segments,
+            min_score=min_score,
+            classes=classes,
+            min_share=min_share,
+            top_k=top_k,
+        )
+        return self._ask(asked, picture)
+
+    def instances(
+        self,
+        picture: Source,
+        *,
+        min_score: float | None = None,
+        top_k: int | None = None,
+        iou: float | None = None,
+    ) -> Prediction[Instances]:
+        """What the picture shows, and which pixels are each thing's; arguments as of `detect`."""
+        asked = questions.of_task("instances", Instances, min_score=min_score, top_k=top_k, iou=iou)
+        return self._ask(asked, picture)
+
+    def embed(self, picture: Source) -> Prediction[Embedding]:
+        """The picture as a vector: alike pictures have vectors that point nearly the same way."""
+        return self._ask(questions.of_task("embedding", Embedding, encoding="base64"), picture)
+
+    def enhance(self, picture: Source) -> Prediction[Enhanced]:
+        """The same picture, but better."""
+        return self._ask(questions.of_task("enhancement", Enhanced), picture)
 
     def edges(
         self,

@@ -49,6 +49,7 @@ class Code(StrEnum):
     METADATA_TOO_LARGE = "metadata_too_large"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     MODEL_CRASHED = "model_crashed"
+    MODEL_CRASHED_ON_LOAD = "model_crashed_on_load"
     MODEL_EXTERNAL_DATA = "model_external_data"
     MODEL_FORMAT = "model_format"
     MODEL_INVALID = "model_invalid"
@@ -100,6 +101,9 @@ TABLE: dict[Code, Row] = {
     ),
     Code.METHOD_NOT_ALLOWED: Row(405, "UNIMPLEMENTED", "The address does not take this method"),
     Code.MODEL_CRASHED: Row(502, "INTERNAL", "The model failed on this input", page=True),
+    Code.MODEL_CRASHED_ON_LOAD: Row(
+        422, "INVALID_ARGUMENT", "The model ended its worker while it was loaded"
+    ),
     Code.MODEL_EXTERNAL_DATA: Row(
         422, "INVALID_ARGUMENT", "The model names files that it may not have"
     ),

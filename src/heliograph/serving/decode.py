@@ -7,6 +7,8 @@ from heliograph.serving.values import Prepared
 from heliograph.vision.decode import Limits, decode
 from heliograph.vision.prepare import InputSpec, prepare
 
+_WHOLE = InputSpec()
+
 
 def decode_picture(
     ticket: Ticket, body: bytes, spec: InputSpec, limits: Limits, *, exact: bool
@@ -27,3 +29,10 @@ def decode_picture(
     ticket.pixels += picture.size.width * picture.size.height
     tensor, placement = prepare(picture, spec)
     return Prepared(picture, tensor, placement)
+
+
+def decode_whole(ticket: Ticket, body: bytes, limits: Limits) -> Prepared:
+    """Decode a file at its full size for a decoder that feeds models itself; makes no tensor."""
+    picture = decode(body, limits, None)
+    ticket.pixels += picture.size.width * picture.size.height
+    return Prepared(picture, None, _WHOLE.placement(picture.size))

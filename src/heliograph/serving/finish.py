@@ -8,12 +8,12 @@ from heliograph.core.errors import Code, HeliographError
 from heliograph.runtimes.base import Arrays
 from heliograph.serving.admit import Ticket
 from heliograph.serving.values import Answer, Entry, Prepared, Sight
-from heliograph.vision.encode import Encoded, Encoding, Format
+from heliograph.vision.encode import MEDIA_TYPES, Encoded, Encoding, Format
 from heliograph.vision.tasks.base import Pictured, Raw, Result
 
 
-def finish(ticket: Ticket, seen: Sight, prepared: Prepared, arrays: Arrays) -> Answer:
-    """Decode a model's outputs and make the answer.
+def read_arrays(ticket: Ticket, seen: Sight, prepared: Prepared, arrays: Arrays) -> Result:
+    """Decode a model's outputs.
 
     Args:
         ticket: an admitted call.
@@ -25,9 +25,14 @@ def finish(ticket: Ticket, seen: Sight, prepared: Prepared, arrays: Arrays) -> A
         HeliographError: `model_crashed` if an output lacks its batch axis; `bad_shape` if the
             outputs are not what the decoder expects.
     """
-    entry, model = ticket.entry, ticket.entry.model
     raw = _alone(arrays) if seen.decoder.batched else arrays
-    result = seen.decoder.decode(raw, prepared.placement, model.labels, entry.options)
+    entry = ticket.entry
+    return seen.decoder.decode(raw, prepared.placement, entry.model.labels, entry.options)
+
+
+def finish(ticket: Ticket, seen: Sight, prepared: Prepared, result: Result) -> Answer:
+    """Make the answer of a result, drawn if it goes out as a picture."""
+    entry, model = ticket.entry, ticket.entry.model
     return Answer(
         ticket.id,
         model.name,
@@ -54,9 +59,10 @@ def _alone(arrays: Arrays) -> Raw:
 
 def _draw(entry: Entry, prepared: Prepared, result: Result) -> Encoded:
     """The answer as a file: the picture it is, or the caller's picture with it drawn on."""
-    own = isinstance(result, Pictured)
-    if own and entry.form == "":
-        return result.encode()
-    pixels = result.picture() if own else result.draw(prepared.picture.pixels)
     form: Format = "png" if entry.form in {"", "json"} else cast("Format", entry.form)
-    return Encoding(form).encode(pixels)
+    if not isinstance(result, Pictured):
+        return Encoding(form).encode(result.draw(prepared.picture.pixels))
+    file = result.encode()
+    if entry.form == "" or file.media_type == MEDIA_TYPES[form]:
+        return file
+    return Encoding(form).encode(result.picture())

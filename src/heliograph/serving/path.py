@@ -25,13 +25,16 @@ from heliograph.core.errors import Code, HeliographError
 from heliograph.runtimes.base import Arrays
 from heliograph.serving.admit import Desk, Ticket
 from heliograph.serving.batch import Item
-from heliograph.serving.decode import decode_picture
-from heliograph.serving.finish import finish
+from heliograph.serving.chain import walk
+from heliograph.serving.decode import decode_picture, decode_whole
+from heliograph.serving.finish import finish, read_arrays
 from heliograph.serving.run import run_model
 from heliograph.serving.shadow import Judge, NullJudge, Shadows
 from heliograph.serving.tensors import Feeds, gather_feeds
-from heliograph.serving.values import Answer, Entry, Head, Model, Tensors, sight
+from heliograph.serving.values import Answer, Entry, Head, Model, Prepared, Sight, Tensors, sight
 from heliograph.vision.agreement import same_arrays, same_predictions
+from heliograph.vision.tasks.base import Result
+from heliograph.vision.tasks.chain import Chain
 
 T = TypeVar("T")
 
@@ -74,26 +77,42 @@ class Path:
         """One picture: decode, run, finish; at the end seat and usage are settled."""
         with ticket:
             seen = sight(ticket.entry.model)
-            exact = self._exact or ticket.entry.pictured
             ticket.timings.lap("queue")
             ticket.check()
-            prepared = decode_picture(ticket, body, seen.input, self._desk.limits, exact=exact)
+            prepared = self._decode(ticket, seen, body)
             ticket.timings.lap("decode")
             ticket.check()
-            arrays = run_model(ticket, Item.picture(prepared.tensor, ticket.check))
-            ticket.timings.lap("run")
-            ticket.check()
-            answer = finish(ticket, seen, prepared, arrays)
+            result = self._look(ticket, seen, prepared)
+            answer = finish(ticket, seen, prepared, result)
             ticket.timings.lap("finish")
         if ticket.entry.shadow:
             self._follow(ticket, ticket.entry.shadow, partial(self._agrees, ticket, body, answer))
         return answer
+
+    def _decode(self, ticket: Ticket, seen: Sight, body: bytes) -> Prepared:
+        limits = self._desk.limits
+        if seen.decoder.runs:
+            return decode_whole(ticket, body, limits)
+        exact = self._exact or ticket.entry.pictured
+        return decode_picture(ticket, body, seen.input, limits, exact=exact)
+
+    def _look(self, ticket: Ticket, seen: Sight, prepared: Prepared) -> Result:
+        """What the ticket's model, or the chain of models that it stands for, says of a picture."""
+        if seen.decoder.runs:
+            result = walk(ticket, seen, prepared, self._desk.catalog)
+            ticket.timings.lap("run")
+            return result
+        arrays = run_model(ticket, Item.picture(prepared.tensor, ticket.check))
+        ticket.timings.lap("run")
+        ticket.check()
+        return read_arrays(ticket, seen, prepared, arrays)
 
     def infer(self, ticket: Ticket, feeds: Feeds) -> Tensors:
         """One tensor call: check or decode, run; otherwise as `serve`."""
         with ticket:
             ticket.timings.lap("queue")
             ticket.check()
+            _refuse_chain(ticket.entry.model)
             item = gather_feeds(ticket, feeds, partial(self._tensor_of, ticket))
             ticket.timings.lap("decode")
             ticket.check()
@@ -112,10 +131,8 @@ class Path:
         """Whether the shadow of a call says of the same file what its caller was told."""
         with self._desk.shadow(ticket.entry, len(body)) as again:
             seen = sight(again.entry.model)
-            prepared = decode_picture(again, body, seen.input, self._desk.limits, exact=self._exact)
-            arrays = run_model(again, Item.picture(prepared.tensor, again.check))
-            theirs = finish(again, seen, prepared, arrays)
-        return same_predictions(answer.result.predictions(), theirs.result.predictions())
+            theirs = self._look(again, seen, self._decode(again, seen, body))
+        return same_predictions(answer.result.predictions(), theirs.predictions())
 
     def _agrees_on_tensors(self, ticket: Ticket, feeds: Feeds, arrays: Arrays) -> bool:
         with self._desk.shadow(ticket.entry, ticket.size) as again:
@@ -135,6 +152,15 @@ class Path:
                 raise _stopping() from error
         future.add_done_callback(partial(_settle, ticket))
         return future
+
+
+def _refuse_chain(model: Model) -> None:
+    if isinstance(model.decoder, Chain):
+        raise HeliographError(
+            Code.UNSUPPORTED,
+            f"{model.name!r} is a pipeline of models: it takes pictures, not tensors. Call "
+            f"/api/v1/models/{model.name}/predict.",
+        )
 
 
 def _settle(ticket: Ticket, future: Future[Any]) -> None:

@@ -145,14 +145,17 @@ class Resident:
             HeliographError: what `open_copies` raises; any other failure is `model_unavailable`.
         """
         with self._turn:
+            waits = self.state in {"loading", "unloading"}
             self._turn.wait_for(lambda: self.state not in {"loading", "unloading"})
             if self.state == "ready":
                 return
+            if waits and self.state == "failed":
+                # It failed for all who waited: they do not try it once more each, in a row.
+                raise self.refusal()
             self.state, self.reason = "loading", ""
         try:
             self._budget.make_room(self)
-            copies = self._open()
-            known = Signature.of(copies.runner)
+            copies, known, weight = self._open_known()
         except HeliographError as error:
             # No room is a matter of the moment; whatever else went wrong will go wrong again.
             passing = error.code is Code.MODEL_UNAVAILABLE and error.retry_after is not None
@@ -164,10 +167,21 @@ class Resident:
             raise self.refusal() from error
         with self._turn:
             self._copies, self._known = copies, known
-            self.weight = sum(one.memory() for one in filter(None, copies)) or self.weight
+            self.weight = weight or self.weight
             self.used = time.monotonic()
             self.state = "ready"
             self._turn.notify_all()
+
+    def _open_known(self) -> tuple[Copies, Signature, int]:
+        """The copies, what they take and give, and their bytes; none are left open if it fails."""
+        copies = self._open()
+        try:
+            weight = sum(one.memory() for one in filter(None, copies))
+            return copies, Signature.of(copies.runner), weight
+        except BaseException:
+            with contextlib.suppress(Exception):
+                copies.close()
+            raise
 
     def _fail(self, state: State, reason: str) -> None:
         with self._turn:
@@ -186,7 +200,7 @@ class Resident:
         with self._turn:
             self._turn.wait_for(lambda: self.state not in {"loading", "unloading"})
             if self.state != "ready":
-                self.state = "unloaded"
+                self.state, self.reason = "unloaded", ""
                 return True
             self.state = "unloading"
             if not self._turn.wait_for(lambda: self._leases == 0, patience):

@@ -168,7 +168,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A decoded picture and the tensor made of it."""
+    """A decoded picture and the tensor made of it; None where its decoder feeds models itself."""
 
     picture: Picture
     tensor: Any

@@ -1,4 +1,4 @@
-"""Drawing answers onto pictures: captions, boxes and poses.
+"""Drawing answers onto pictures: captions, boxes, poses, masks and class maps.
 
 Last step of a call that asked for the annotated picture. All take uint8 RGB [h, w, 3] pixels and
 return a new array; the caller's stays as it is. Lines and letters grow with the picture. Letters
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import colorsys
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -22,6 +22,9 @@ from heliograph.vision.picture import Pixels
 
 Colour: TypeAlias = tuple[int, int, int]
 """Red, green and blue, 0-255."""
+
+NO_CLASS = np.uint16(65535)
+"""What a class map holds where no class is."""
 
 _WHITE, _BLACK, _PANEL = (255, 255, 255), (16, 16, 16), (20, 24, 32)
 _GOLDEN = 0.618033988749895
@@ -109,6 +112,29 @@ def boxes(
     return canvas
 
 
+def lines(pixels: Pixels, quads: NDArray[np.float32], texts: Sequence[str]) -> Pixels:
+    """Outline lines of text, each in a colour of its own, and write beside them what they say.
+
+    Args:
+        pixels: uint8 [h, w, 3].
+        quads: float32 [n, 4, 2]: x, y of corners in pixels; skipped if not finite.
+        texts: n texts; an empty one is left out.
+    """
+    canvas, pen = pixels.copy(), Pen.of(pixels)
+    seen = [one for one in range(len(quads)) if np.isfinite(quads[one]).all()]
+    places = np.rint(np.clip(np.nan_to_num(quads), -20_000, 20_000)).astype(np.int32)
+    for one in seen:
+        cv2.polylines(canvas, [places[one]], True, colour(one), pen.line, cv2.LINE_AA)  # noqa: FBT003
+    taken: list[Box] = []
+    for one in seen:
+        if texts[one]:
+            left, top = places[one].min(axis=0).tolist()
+            right, bottom = places[one].max(axis=0).tolist()
+            at = Box(left, top, right, bottom)
+            taken.append(_label(canvas, texts[one], at, colour(one), taken))
+    return canvas
+
+
 def poses(
     pixels: Pixels,
     points: NDArray[np.float32],
@@ -142,6 +168,93 @@ def poses(
                     (round(1.4 * pen.line), colour(person)),
                 ):
                     cv2.circle(canvas, spot, radius, ink, cv2.FILLED, cv2.LINE_AA)
+    return canvas
+
+
+def overlay(pixels: Pixels, class_map: NDArray[np.uint16], opacity: float = 0.55) -> Pixels:
+    """Lay classes over a picture, each in its colour, with a line where two of them meet.
+
+    Args:
+        pixels: uint8 [h, w, 3].
+        class_map: uint16 [h, w]: a class id a pixel; 65535 leaves the picture as it is.
+        opacity: of the colours, 0-1.
+    """
+    seen = class_map != NO_CLASS
+    colours = palette_picture(class_map)
+    canvas = np.asarray(cv2.addWeighted(pixels, 1 - opacity, colours, opacity, 0), np.uint8)
+    canvas[~seen] = pixels[~seen]
+    width = Pen.of(pixels).line
+    kernel = np.ones((width + 1, width + 1), np.uint8)
+    border = cv2.morphologyEx(class_map, cv2.MORPH_GRADIENT, kernel) != 0
+    border &= seen
+    canvas[border] = colours[border]
+    return canvas
+
+
+def palette() -> NDArray[np.uint8]:
+    """The colours of class ids 0-254, and black for 255: uint8 [256, 3]."""
+    return np.array([*(colour(one) for one in range(255)), (0, 0, 0)], np.uint8)
+
+
+def palette_picture(class_map: NDArray[np.uint16]) -> Pixels:
+    """A class map in the colours of its classes, black where none is: uint8 [h, w, 3]."""
+    present = np.unique(class_map)
+    colours = np.zeros((int(NO_CLASS) + 1, 3), np.uint8)
+    for one in present[present != NO_CLASS].tolist():
+        colours[one] = colour(one)
+    return colours[class_map]
+
+
+def legend(pixels: Pixels, class_ids: Sequence[int], texts: Sequence[str]) -> Pixels:
+    """Write one line a class, with a square of its colour, on a panel in the upper left corner.
+
+    Args:
+        pixels: uint8 [h, w, 3].
+        class_ids: n classes; those beyond half of the picture's height are left out.
+        texts: n lines, shortened to half of the picture's width.
+    """
+    canvas, pen = pixels.copy(), Pen.of(pixels)
+    gap, step = pen.text // 2, round(pen.text * 1.35)
+    many = max(1, (canvas.shape[0] // 2 - 2 * gap) // step)
+    lines = [pen.shorten(text, canvas.shape[1] // 2) for text in texts[:many]]
+    if not lines:
+        return canvas
+    width = max(pen.width(line) for line in lines) + step + 2 * gap
+    _panel(canvas, Box(gap, gap, gap + width, 2 * gap + step * len(lines)), _PANEL, 0.65)
+    for row, (line, one) in enumerate(zip(lines, class_ids, strict=False)):
+        top = gap + gap // 2 + row * step
+        _panel(canvas, Box(2 * gap, top, 2 * gap + pen.text, top + pen.text), colour(one), 1)
+        pen.write(canvas, line, (2 * gap + step, top), _WHITE)
+    return canvas
+
+
+def masks(
+    pixels: Pixels, regions: Iterable[tuple[NDArray[np.bool_], int]], opacity: float = 0.5
+) -> Pixels:
+    """Lay masks over a picture, each filled and outlined in a colour of its own.
+
+    Args:
+        pixels: uint8 [h, w, 3].
+        regions: for each a mask, bool [h, w], and the number of its colour, see `colour`. Drawn in
+            this order: the last lies on top.
+        opacity: of the fill, 0-1.
+    """
+    canvas, pen = pixels.copy(), Pen.of(pixels)
+    for mask, number in regions:
+        left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+        if not width:
+            continue
+        inside = slice(top, top + height), slice(left, left + width)
+        part, ink = mask[inside], np.array(colour(number), np.float32)
+        area = canvas[inside]
+        area[part] = np.rint(area[part] * (1 - opacity) + ink * opacity).astype(np.uint8)
+        lines, _ = cv2.findContours(
+            np.ascontiguousarray(part.view(np.uint8)),
+            cv2.RETR_LIST,
+            cv2.CHAIN_APPROX_SIMPLE,
+            offset=(left, top),
+        )
+        cv2.drawContours(canvas, lines, -1, colour(number), pen.line)
     return canvas
 
 

@@ -97,3 +97,20 @@ def _jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
         return simplejpeg.encode_jpeg(pixels[:, :, None], quality, "GRAY", "Gray")
     chroma = "444" if quality >= _FULL_CHROMA else "420"
     return simplejpeg.encode_jpeg(pixels, quality, "RGB", chroma)
+
+
+def indexed(ids: NDArray[np.uint8] | NDArray[np.uint16], colours: NDArray[np.uint8]) -> Encoded:
+    """Write a map of numbers as a PNG that gives the very numbers back.
+
+    Args:
+        ids: uint8 [h, w], shown in their `colours`; uint16 [h, w], which a PNG can hold as
+            greys of 16 bits only.
+        colours: uint8 [256, 3], red, green and blue of each number; for uint16 not used.
+    """
+    image = Image.fromarray(ids)
+    if ids.dtype == np.uint8:
+        # putpalette makes the greys of mode L the indexes of mode P.
+        image.putpalette(colours.tobytes())
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=6)
+    return Encoded(file.getvalue(), MEDIA_TYPES["png"])

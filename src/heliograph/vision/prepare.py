@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from heliograph.vision.geometry import Fit, Placement, least, place
+from heliograph.vision.geometry import Fit, Placement, Sides, least, place
 from heliograph.vision.picture import Picture, Pixels, Size
 
 # Threads belong to the lanes; OpenCV's own pool would fight them for the same cores.
@@ -39,15 +39,18 @@ class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     Attributes:
         name: the input tensor's name; empty means the model's only input.
-        width: pixels; 0 means any size (the picture as it is).
+        width: pixels; 0 where it follows the picture: as it is, unless the three below say else.
         height: pixels; 0 likewise.
+        step: sides that follow the picture are multiples of this.
+        shortest: least of them in pixels, 0 for none, see `geometry.Sides`.
+        longest: most of them in pixels, 0 for none.
         layout: `NCHW` or `NHWC`.
         dtype: `float32` or `uint8`.
         channels: `RGB`, `BGR` or `GRAY` (ITU-R BT.601 luma).
-        fit: `stretch`, `contain` or `crop`, see `geometry.Fit`.
+        fit: `stretch`, `contain`, `crop` or `height`, see `geometry.Fit`.
         crop_fraction: for `crop`, see `geometry.place`.
         centred: for `contain`: padding on both sides.
-        pad: for `contain`: the padding's pixel value, 0-255.
+        pad: for `contain` and `height`: the padding's pixel value, 0-255.
         resample: see `Resample`.
         scaled_decode: let the JPEG decoder scale down to what this input needs. Off for models that
             find small things and were published with a resize that does not average: there it
@@ -59,6 +62,9 @@ class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     name: str = ""
     width: Annotated[int, msgspec.Meta(ge=0, le=8192)] = 0
     height: Annotated[int, msgspec.Meta(ge=0, le=8192)] = 0
+    step: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
+    shortest: Annotated[int, msgspec.Meta(ge=0, le=8192)] = 0
+    longest: Annotated[int, msgspec.Meta(ge=0, le=8192)] = 0
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     dtype: Literal["float32", "uint8"] = "float32"
     channels: Literal["RGB", "BGR", "GRAY"] = "RGB"
@@ -71,14 +77,28 @@ class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     mean: _ChannelValues = (0.0,)
     std: _ChannelValues = (1.0,)
 
+    def __post_init__(self) -> None:
+        """Refuse an input whose size nothing bounds: a picture of 12000 x 1 would be enlarged."""
+        one_free = (self.width == 0) != (self.height == 0)
+        if (self.shortest or one_free) and not self.longest:
+            raise ValueError("a side that is 0 and may be enlarged needs `longest`")
+        if self.longest and self.longest < max(self.shortest, self.step):
+            raise ValueError("`longest` must be at least `shortest` and at least `step`")
+
+    @property
+    def sides(self) -> Sides:
+        """How large this input is for pictures of different sizes."""
+        return Sides(self.width, self.height, self.step, self.shortest, self.longest)
+
     def placement(self, size: Size) -> Placement:
         """Where an upright picture of `size` lies in this input."""
-        target = Size(self.width or size.width, self.height or size.height)
+        target = self.sides.of(size, self.fit)
         return place(size, target, self.fit, crop_fraction=self.crop_fraction, centred=self.centred)
 
     def need(self, size: Size) -> Size | None:
         """The least decoded size that covers this input for a picture of `size`; None = all."""
-        if not (self.width and self.height and self.scaled_decode):
+        bounded = (self.width and self.height) or self.longest
+        if not (bounded and self.scaled_decode):
             return None
         return least(self.placement(size))
 
@@ -128,7 +148,7 @@ def _fit(picture: Picture, placement: Placement, spec: InputSpec) -> Pixels:
     bottom = max(top + 1, min(height, round((source.y + source.height) * down)))
     cut = picture.pixels[top:bottom, left:right]
     sized = resize(cut, Size(int(target.width), int(target.height)), spec.resample)
-    if spec.fit != "contain":
+    if spec.fit not in {"contain", "height"} or sized.shape[:2] == placement.input[::-1]:
         return sized
     canvas = np.full((placement.input.height, placement.input.width, 3), spec.pad, np.uint8)
     y, x = int(target.y), int(target.x)

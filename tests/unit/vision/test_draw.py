@@ -86,3 +86,41 @@ def test_colours_are_stable_and_apart() -> None:
     first = [np.array(draw.colour(one), int) for one in range(16)]
     assert min(np.abs(a - b).sum() for a, b in itertools.combinations(first, 2)) > 30
     assert len({draw.colour(one) for one in range(100)}) == 100
+
+
+def test_classes_are_laid_over_and_the_rest_stays() -> None:
+    ids = np.full((120, 200), draw.NO_CLASS)
+    ids[40:80, 50:150] = 3
+    drawn = draw.overlay(grey(), ids)
+    assert (drawn[:30] == 90).all()
+    assert np.abs(drawn[60, 100] - (0.45 * 90 + 0.55 * np.array(draw.colour(3)))).max() <= 1
+    assert tuple(drawn[40, 100]) == draw.colour(3)
+    assert (draw.overlay(grey(), np.full((120, 200), draw.NO_CLASS)) == 90).all()
+    shown = draw.palette_picture(ids)
+    assert tuple(shown[60, 100]) == draw.colour(3) == tuple(draw.palette()[3])
+    assert tuple(shown[0, 0]) == (0, 0, 0) == tuple(draw.palette()[255])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 200), (120, 200), (900, 40)])
+def test_a_legend_stays_inside_whatever_it_says(size: tuple[int, int]) -> None:
+    pixels = np.full((*size, 3), 90, np.uint8)
+    drawn = draw.legend(pixels, range(50), ["Straße " * 30] * 50)
+    assert drawn.shape == pixels.shape
+    assert (pixels == 90).all()
+    assert (draw.legend(pixels, [], []) == 90).all()
+
+
+def test_a_legend_shows_each_colour() -> None:
+    drawn = draw.legend(np.full((400, 400, 3), 90, np.uint8), [5, 9], ["road", "sky"])
+    for one in (5, 9):
+        assert (drawn == draw.colour(one)).all(axis=-1).sum() > 50
+
+
+def test_masks_are_filled_and_outlined_and_empty_ones_left_out() -> None:
+    mask, nothing = np.zeros((2, 120, 200), np.bool_)
+    mask[40:80, 50:150] = True
+    drawn = draw.masks(grey(), [(mask, 4), (nothing, 5)])
+    assert np.abs(drawn[60, 100] - (45 + np.array(draw.colour(4)) / 2)).max() <= 1
+    assert tuple(drawn[40, 100]) == draw.colour(4)
+    assert (drawn[:30] == 90).all()
+    assert not (drawn == draw.colour(5)).all(axis=-1).any()

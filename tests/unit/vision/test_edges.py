@@ -7,11 +7,19 @@ import numpy as np
 import pytest
 
 from heliograph.core.errors import Code, HeliographError
-from heliograph.vision.geometry import place
+from heliograph.vision.geometry import Placement, place
 from heliograph.vision.gradients import Method
 from heliograph.vision.picture import Pixels, Size
 from heliograph.vision.tasks.base import Pictured
-from heliograph.vision.tasks.edges import TASK, Edges, EdgesOptions, Gradient, agreement, restore
+from heliograph.vision.tasks.edges import (
+    TASK,
+    EdgeMap,
+    Edges,
+    EdgesOptions,
+    Gradient,
+    agreement,
+    restore,
+)
 
 
 def square() -> Pixels:
@@ -119,3 +127,75 @@ def test_agreement_counts_within_the_tolerance() -> None:
     nothing = Edges(np.zeros_like(line))
     assert agreement(nothing, other).recall == 0
     assert agreement(nothing, np.zeros_like(other)).f1 == 1
+
+
+WHOLE = place(Size(80, 60), Size(40, 30), "stretch")
+"""The network sees half the resolution."""
+
+
+def ridge() -> np.ndarray[tuple[int, int, int], np.dtype[np.float32]]:
+    """A map [1, 30, 40] with an upright ridge around column 20."""
+    across = np.exp(-((np.arange(40) - 20.0) ** 2) / 8)
+    return np.tile(across, (1, 30, 1)).astype(np.float32)
+
+
+def learned(placement: Placement = WHOLE, **options: object) -> Edges:
+    given = msgspec.convert(options, EdgesOptions)
+    return EdgeMap().decode({"edges": ridge()}, placement, (), given)
+
+
+def test_a_learned_map_covers_the_picture() -> None:
+    answer = learned()
+    assert answer.strength.shape == (60, 80)
+    assert answer.strength[:, 40].min() > 240
+    assert answer.strength[:, 5].max() == 0
+    assert (answer.strength[0] == answer.strength[59]).all()
+
+
+def test_thinning_leaves_the_crest_and_a_threshold_two_values() -> None:
+    thin = learned(thin=True).strength
+    assert ((thin > 0).sum(axis=1) == 1).all()
+    assert (thin.argmax(axis=1) // 2 == 20).all()
+    firm = learned(threshold=128).strength
+    assert set(np.unique(firm)) == {0, 255}
+    assert np.array_equal(firm > 0, learned().strength >= 128)
+    both = learned(thin=True, threshold=0).strength
+    assert np.array_equal(both > 0, thin > 0)
+
+
+def test_a_map_of_a_padded_input_lies_where_the_picture_is() -> None:
+    boxed = place(Size(80, 30), Size(40, 30), "contain")
+    assert learned(boxed).strength.shape == (30, 80)
+    assert learned(boxed).strength[:, 40].min() > 240
+    cropped = place(Size(160, 60), Size(40, 30), "crop")
+    answer = learned(cropped).strength
+    assert answer.shape == (60, 160)
+    assert answer[:, 80].min() > 240
+    assert answer[:, :40].max() == answer[:, 120:].max() == 0
+
+
+def test_logits_and_nonsense_are_strengths_too() -> None:
+    logits = np.full((1, 30, 40), -20, np.float32)
+    logits[0, 0, :4] = np.nan, np.inf, -np.inf, 20
+    answer = EdgeMap(activation="sigmoid").decode(
+        {"edges": logits}, place(Size(40, 30), Size(40, 30), "stretch"), (), EdgesOptions()
+    )
+    assert answer.strength[0, :4].tolist() == [0, 255, 0, 255]
+    assert answer.strength[1:].max() == 0
+    with pytest.raises(HeliographError) as caught:
+        EdgeMap().decode({"edges": logits[0]}, WHOLE, (), EdgesOptions())
+    assert caught.value.code is Code.BAD_SHAPE
+
+
+@pytest.mark.parametrize("option", ["method", "low", "high", "blur"])
+def test_a_learned_model_refuses_options_of_classical_ones(option: str) -> None:
+    with pytest.raises(HeliographError, match=f"'{option}'; it has threshold and thin") as caught:
+        learned(WHOLE, **{option: "canny" if option == "method" else 3})
+    assert caught.value.code is Code.UNKNOWN_FIELD
+
+
+@pytest.mark.parametrize("options", [EdgesOptions(thin=True), EdgesOptions(threshold=9)])
+def test_a_classical_model_refuses_options_of_learned_ones(options: EdgesOptions) -> None:
+    with pytest.raises(HeliographError, match="method, low, high and blur") as caught:
+        find(options)
+    assert caught.value.code is Code.UNKNOWN_FIELD

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 
 from starlette.requests import Request
-from starlette.routing import Route, Router
+from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from heliograph.core.errors import Code, HeliographError
-from heliograph.edge.http import docs, health, models, predict
+from heliograph.edge.http import docs, health, models, predict, releases
 from heliograph.edge.http.errors import answer
 from heliograph.edge.http.services import Services
 from heliograph.vision.tasks import TASKS
@@ -21,8 +22,13 @@ _HOSTS_KEPT = 64
 _MODELS = "/api/v1/models/"
 
 
-def build(services: Services) -> ASGIApp:
-    """The ASGI application over these services."""
+def build(services: Services, others: Sequence[BaseRoute] = ()) -> ASGIApp:
+    """The ASGI application over these services.
+
+    Args:
+        services: the use cases.
+        others: routes of other protocols on the same port.
+    """
     api = "/api/v1"
     one_model = predict.by_model(services)
     calls = {f"{api}/{task.verb}": predict.by_task(services, task) for task in TASKS.values()}
@@ -31,6 +37,7 @@ def build(services: Services) -> ASGIApp:
         *(Route(path, call, methods=["POST"]) for path, call in calls.items()),
         Route(f"{api}/models", models.index(services)),
         Route(f"{api}/models/{{name}}", models.card(services)),
+        *releases.routes(services, f"{api}/models/{{name}}"),
         Route("/healthz", health.live),
         Route("/readyz", health.ready(services)),
         Route("/metrics", health.metrics(services)),
@@ -39,6 +46,7 @@ def build(services: Services) -> ASGIApp:
         Route("/docs/errors", docs.errors),
         Route("/assets/{name}", docs.asset),
         Route("/", docs.home),
+        *others,
     ]
     return Front(Router(routes, redirect_slashes=False), calls, one_model, services)
 

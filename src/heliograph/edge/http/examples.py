@@ -34,6 +34,28 @@ _PERSON = {
         {"name": "left_shoulder", "x": 189.0, "y": 92.7, "score": 0.83},
     ],
 }
+_TEXT_LINE = {
+    "text": "Sodium 20mg",
+    "score": 0.995,
+    "box": {"x": 545.7, "y": 499.2, "width": 370.1, "height": 146.4},
+    "quad": [
+        {"x": 557.8, "y": 499.2},
+        {"x": 915.8, "y": 591.8},
+        {"x": 902.9, "y": 645.6},
+        {"x": 545.7, "y": 552.0},
+    ],
+}
+_MASK = {"size": [4, 6], "counts": "9220003"}
+_CAR = {
+    "label": "car",
+    "class_id": 8,
+    "score": 0.913407,
+    "area": 6,
+    "share": 0.25,
+    "mask": _MASK,
+}
+_MASKED_DOG = _DOG | {"area": 6, "mask": _MASK}
+_POINT = {"embedding": [0.6, 0.0, 0.8], "dimensions": 3}
 _PNG = {"image": _PIXEL, "format": "png", "width": 1, "height": 1}
 
 
@@ -98,7 +120,13 @@ EXAMPLES: dict[str, Any] = {
     "Classes": _answer("efficientnet-lite3", "classification", 17.2, _GREYHOUND, _WHIPPET),
     "Poses": _answer("movenet-lightning", "keypoints", 9.8, _PERSON),
     "Edges": _answer("edges", "edges", 0.03, _PNG | {"edge_fraction": 0.062}),
+    "Segments": _answer("street-scenes", "segmentation", 61.7, _CAR),
+    "Instances": _answer("yolo11n-seg", "instances", 38.2, _MASKED_DOG),
+    "Embedding": _answer("efficientnet-lite0-embedding", "embedding", 8.1, _POINT),
+    "Enhanced": _answer("espcn-x2", "enhancement", 44.0, _PNG | {"scale": 2.0}),
+    "Findings": _answer("dogs", "pipeline", 31.4, _DOG | {"breed": [_WHIPPET]}),
     "Processed": _answer("process", "process", 0.03, _PNG),
+    "TextLines": _answer("pp-ocr-v4", "text", 214.0, _TEXT_LINE),
     "Prediction": _DETECTIONS,
     "PredictionList": {
         "results": [

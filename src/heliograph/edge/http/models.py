@@ -10,40 +10,50 @@ from starlette.responses import Response
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.edge.http.predict import Handler
-from heliograph.edge.http.query import credentials, no_query
+from heliograph.edge.http.query import credentials, no_query, read_query
 from heliograph.edge.http.services import Services
-from heliograph.registry.catalog import Shelf
+from heliograph.registry.catalog import Catalog, Product, Shelf
 from heliograph.serving.values import Model
 
 
 def index(services: Services) -> Handler:
-    """`GET /api/v1/models`: name, task, state of each."""
+    """`GET /api/v1/models`: name, task and versions of each."""
 
     async def models(request: Request) -> Response:
         services.gate.check(credentials(request))
         no_query(request)
-        return _json({"models": [summary(shelf) for shelf in services.catalog.shelves]})
+        catalog = services.catalog
+        answering = [(one, one.answering()) for one in catalog.products.values()]
+        return _json({"models": [_line(catalog, one, shelf) for one, shelf in answering if shelf]})
 
     return models
 
 
 def card(services: Services) -> Handler:
-    """`GET /api/v1/models/{name}`: a model's card."""
+    """`GET /api/v1/models/{name}`: the card of the version that answers, or of `?version=`."""
 
     async def model(request: Request) -> Response:
         services.gate.check(credentials(request))
-        no_query(request)
-        for shelf in services.catalog.shelves:
-            if shelf.package.name == request.path_params["name"]:
-                return _json(describe(shelf))
-        raise HeliographError(
-            Code.NOT_FOUND, "There is no such model. GET /api/v1/models lists what is served."
-        )
+        query = read_query(request)
+        version = query.pop("version", "")
+        for name in query:
+            raise HeliographError(
+                Code.UNKNOWN_FIELD, f"This address takes version only; {name[:60]!r} came."
+            )
+        product = services.catalog.product(request.path_params["name"])
+        shelf = product.pick(version) if version else product.answering()
+        if shelf is None:
+            raise HeliographError(
+                Code.NOT_FOUND,
+                f"{product.name} has no version {version[:60]!r}; it has "
+                f"{', '.join(product.versions)}.",
+            )
+        return _json(describe(services.catalog, product, shelf))
 
     return model
 
 
-def summary(shelf: Shelf[Model]) -> dict[str, Any]:
+def _line(catalog: Catalog[Model], product: Product[Model], shelf: Shelf[Model]) -> dict[str, Any]:
     """A model in a line."""
     package = shelf.package
     return {
@@ -54,14 +64,45 @@ def summary(shelf: Shelf[Model]) -> dict[str, Any]:
         "default": package.default,
         "state": shelf.state,
         "licence": package.licence,
+        "versions": versions_of(catalog, product),
     }
 
 
-def describe(shelf: Shelf[Model]) -> dict[str, Any]:
+def versions_of(catalog: Catalog[Model], product: Product[Model]) -> list[dict[str, Any]]:
+    """Every version of a model: where it is, and which calls it gets."""
+    release, shares = product.release, product.shares()
+    shadow = release.resolve(release.shadow.version) if release.shadow else ""
+    broken = {
+        version: reason
+        for version, reason in catalog.problems(product.name).items()
+        if version.isdigit() and version not in product.shelves
+    }
+    unread = {"state": "failed", "digest": "", "memory": 0, "share": 0.0, "aliases": []}
+    return [
+        {
+            "version": version,
+            "state": shelf.state,
+            "reason": shelf.reason,
+            "digest": shelf.package.digest,
+            "memory": shelf.model.lane.resident.memory,
+            "share": shares.get(version, 0.0) if release.serves(version) else 0.0,
+            "aliases": sorted(name for name, to in release.aliases.items() if to == version),
+            "shadow": version == shadow,
+        }
+        for version, shelf in product.shelves.items()
+    ] + [
+        {"version": version, "reason": reason, "shadow": False} | unread
+        for version, reason in broken.items()
+    ]
+
+
+def describe(
+    catalog: Catalog[Model], product: Product[Model], shelf: Shelf[Model]
+) -> dict[str, Any]:
     """A model's card: everything one should know before relying on it."""
     package = shelf.package
     model = shelf.model
-    return summary(shelf) | {
+    return _line(catalog, product, shelf) | {
         "reason": shelf.reason,
         "description": package.description,
         "provenance": package.provenance,

@@ -20,7 +20,17 @@ _ANY = {
 }
 """What any address may answer: the connection's own limits."""
 _KEYED = _ANY | {Code.UNAUTHENTICATED, Code.FORBIDDEN, Code.KEY_IN_URL, Code.UNKNOWN_FIELD}
-_OPERATOR = {Code.MODEL_INVALID, Code.STORAGE_FULL}
+_OPERATOR = {
+    Code.CONFLICT,
+    Code.MODEL_CRASHED_ON_LOAD,
+    Code.MODEL_EXTERNAL_DATA,
+    Code.MODEL_FORMAT,
+    Code.MODEL_INVALID,
+    Code.MODEL_OP_FORBIDDEN,
+    Code.MODEL_SIGNATURE,
+    Code.STORAGE_FULL,
+    Code.UNSAFE_FORMAT,
+}
 """What a start or a change of the house may meet, never a call."""
 _PREDICT = set(Code) - _OPERATOR - {Code.METHOD_NOT_ALLOWED}
 
@@ -28,8 +38,14 @@ _ASKED = {
     "classification": "What does the picture show?",
     "detection": "What is in the picture, and where?",
     "edges": "Where are the picture's edges?",
+    "embedding": "Where does the picture lie among all pictures?",
+    "enhancement": "The same picture, but better",
+    "instances": "What is in the picture, and which pixels are each thing's?",
     "keypoints": "Where are the joints of the people?",
+    "segmentation": "What is each pixel part of?",
+    "pipeline": "What do several models, one after the other, make of the picture?",
     "process": "Resize, crop, rotate, filter: a picture through a pipeline",
+    "text": "What is written in the picture, and where?",
 }
 _ABOUT = {
     "predict": "A picture in, an answer out.",
@@ -188,7 +204,7 @@ _COMMON: list[dict[str, Any]] = [
             "enum": ["json", "png", "jpeg", "webp"],
             "description": "the answer as JSON, or as a picture with the answer drawn on it; "
             "the Accept header does the same. Left out: a picture for tasks whose answer is one "
-            "(edges, process), JSON for the others.",
+            "(edges, enhancement, process), JSON for the others.",
         },
     ),
 ]

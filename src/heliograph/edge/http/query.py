@@ -78,7 +78,8 @@ def read_head(request: Request, *, model: str = "", task: str = "") -> Head:
     connection = request.scope.get("extensions", {}).get(EXTENSION)
     form = _form(query.pop("format", None), headers.get("accept", ""))
     alive = connection.alive if connection is not None else always
-    return Head(model, task, version, credentials(request), query, form, alive)
+    sticky = headers.get("x-sticky-key", "")
+    return Head(model, task, version, credentials(request), query, form, alive, sticky)
 
 
 def credentials(request: Request) -> str:

@@ -24,8 +24,11 @@ _OTHERS: tuple[type[Struct], ...] = (
     shapes.Class,
     shapes.Detection,
     shapes.EdgeImage,
+    shapes.EnhancedImage,
     shapes.ImageSize,
+    shapes.Instance,
     shapes.Keypoint,
+    shapes.Mask,
     Metric,
     shapes.ModelLine,
     shapes.Plan,
@@ -35,9 +38,13 @@ _OTHERS: tuple[type[Struct], ...] = (
     InputSpec,
     shapes.ModelCard,
     shapes.ModelList,
+    shapes.Point,
     Problem,
     shapes.ProcessedImage,
+    shapes.Segment,
+    shapes.TextLine,
     shapes.Timings,
+    shapes.Vector,
 )
 
 

@@ -11,11 +11,11 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -26,6 +26,18 @@ from heliograph.edge.http.wire import Full, Wire, protocol
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LONGEST_STOP = 30
 _HOPELESS_SECONDS = 30.0
+
+
+class Beside(Protocol):
+    """A server of another protocol in the same event loop."""
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        ...
+
+    async def stop(self) -> None:
+        """Take no new call; return when those in flight are answered."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,7 @@ class Serving:
         wire: limits of a connection.
         full: why no prediction can be taken now, if so.
         grace: seconds between `drain` and closing the port, in which load balancers see it.
+        beside: other servers that live and die with this one, in its event loop.
     """
 
     app: ASGIApp
@@ -49,6 +62,7 @@ class Serving:
     wire: WireLimits
     full: Full
     grace: float
+    beside: Sequence[Beside] = ()
 
 
 class _Server(uvicorn.Server):
@@ -61,6 +75,14 @@ class _Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self._serving.begin()
+        for one in self._serving.beside:
+            await one.start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """All servers stop at once, each when its calls are answered."""
+        await asyncio.gather(
+            super().shutdown(sockets), *(one.stop() for one in self._serving.beside)
+        )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """First signal: say not ready, stop keeping connections, then close; second: now."""

@@ -98,6 +98,51 @@ class Class(Struct):
     class_id: int
 
 
+class Mask(Struct):
+    """Some pixels of the upright picture, as COCO's tools write and read them.
+
+    Attributes:
+        size: height and width of the picture, in this order.
+        counts: how many pixels are not and are in the mask, in turn, column by column, compressed;
+            `pycocotools.mask.decode` takes the whole object.
+    """
+
+    size: Annotated[list[int], Meta(min_length=2, max_length=2)]
+    counts: str
+
+
+class Segment(Struct, omit_defaults=True):
+    """Everything in the picture that is of one class.
+
+    Attributes:
+        label: the class.
+        class_id: the label's number in the model's list.
+        area: how many pixels it covers.
+        share: which part of the picture it covers.
+        mask: which pixels.
+        score: how sure the model is, on the mean; missing where it does not say.
+    """
+
+    label: str
+    class_id: int
+    area: Pixels
+    share: Score
+    mask: Mask
+    score: Score | UnsetType = UNSET
+
+
+class Instance(Detection):
+    """One object and its pixels.
+
+    Attributes:
+        area: how many pixels it covers.
+        mask: which pixels.
+    """
+
+    area: Annotated[int, Meta(ge=0)]
+    mask: Mask
+
+
 class Keypoint(Struct):
     """One joint.
 
@@ -130,6 +175,34 @@ class Pose(Struct):
     keypoints: list[Keypoint]
 
 
+class Point(Struct):
+    """A point of the upright picture.
+
+    Attributes:
+        x: pixels from its left edge.
+        y: pixels from its upper edge.
+    """
+
+    x: float
+    y: float
+
+
+class TextLine(Struct):
+    """One line of text.
+
+    Attributes:
+        text: what it says; empty from models that only find lines.
+        score: how sure the model is, on average over its characters.
+        box: around it.
+        quad: its corners, clockwise from the upper left as the text reads.
+    """
+
+    text: str
+    score: Score
+    box: Box
+    quad: Annotated[list[Point], Meta(min_length=4, max_length=4)]
+
+
 class ProcessedImage(Struct):
     """A picture that came out.
 
@@ -144,6 +217,29 @@ class ProcessedImage(Struct):
     format: Literal["png", "jpeg", "webp"]
     width: Pixels
     height: Pixels
+
+
+class EnhancedImage(ProcessedImage):
+    """A better picture.
+
+    Attributes:
+        scale: how many times as wide as the one that was sent.
+    """
+
+    scale: Annotated[float, Meta(gt=0)]
+
+
+class Vector(Struct):
+    """A picture as a point on a sphere.
+
+    Attributes:
+        embedding: its coordinates, of length 1 together; with `encoding=base64` 32-bit floats,
+            lowest byte first, in base64.
+        dimensions: how many there are.
+    """
+
+    embedding: list[float] | Base64
+    dimensions: Annotated[int, Meta(ge=1)]
 
 
 class EdgeImage(ProcessedImage):
@@ -202,10 +298,49 @@ class Edges(Answer, tag="edges", kw_only=True):
     predictions: Annotated[list[EdgeImage], Meta(min_length=1, max_length=1)]
 
 
+class Segments(Answer, tag="segmentation", kw_only=True):
+    """The classes of a picture's pixels, the largest first; no two share a pixel."""
+
+    predictions: list[Segment]
+
+
+class Instances(Answer, tag="instances", kw_only=True):
+    """The objects of a picture and their pixels, best first."""
+
+    predictions: list[Instance]
+
+
+class Embedding(Answer, tag="embedding", kw_only=True):
+    """Where a picture lies among all pictures."""
+
+    predictions: Annotated[list[Vector], Meta(min_length=1, max_length=1)]
+
+
+class Enhanced(Answer, tag="enhancement", kw_only=True):
+    """A better picture of the same."""
+
+    predictions: Annotated[list[EnhancedImage], Meta(min_length=1, max_length=1)]
+
+
 class Processed(Answer, tag="process", kw_only=True):
     """A picture after a pipeline."""
 
     predictions: Annotated[list[ProcessedImage], Meta(min_length=1, max_length=1)]
+
+
+class TextLines(Answer, tag="text", kw_only=True):
+    """What is written in a picture, line by line in reading order."""
+
+    predictions: list[TextLine]
+
+
+class Findings(Answer, tag="pipeline", kw_only=True):
+    """What several models found together: the first one's predictions.
+
+    What a later step says of a prediction is in it, under the step's name.
+    """
+
+    predictions: list[dict[str, Any]]
 
 
 class Failure(Struct):
@@ -312,7 +447,13 @@ ANSWERS: dict[str, type[Answer]] = {
     "classification": Classes,
     "detection": Detections,
     "edges": Edges,
+    "embedding": Embedding,
+    "enhancement": Enhanced,
+    "instances": Instances,
     "keypoints": Poses,
+    "pipeline": Findings,
     "process": Processed,
+    "segmentation": Segments,
+    "text": TextLines,
 }
 """The answer of each task; a test holds that no task is missing."""

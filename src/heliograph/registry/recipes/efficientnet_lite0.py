@@ -11,7 +11,7 @@ The graph expects normalised RGB, ``(pixel - 127) / 128``, and answers probabili
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from heliograph.registry.recipes.state_dict import read_state_dict
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, TensorProto
+    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 Weights: TypeAlias = Mapping[str, NDArray[np.generic]]
 
@@ -67,9 +67,24 @@ def build(source: Path, target: Path) -> None:
     Raises:
         ValueError: the source is not the expected state dict.
     """
+    write(source, target, _classifier)
+
+
+def write(source: Path, target: Path, finish: Callable[[_Graph, str], ValueInfoProto]) -> None:
+    """Write the network with an end of one's own.
+
+    Args:
+        source: see `build`.
+        target: see `build`.
+        finish: adds the last nodes behind the one it is given the name of, whose output is the
+            features, float32 [N, 1280]; returns the model's output.
+
+    Raises:
+        ValueError: the source is not the expected state dict.
+    """
     weights = read_state_dict(source)
     try:
-        model = _model(weights)
+        model = _model(weights, finish)
     except KeyError as error:
         raise ValueError(
             f"{source.name} has no tensor {error}; expected EfficientNet-Lite0"
@@ -154,7 +169,7 @@ def _blocks() -> Iterator[_Block]:
             before = stage.filters
 
 
-def _model(weights: Weights) -> ModelProto:
+def _model(weights: Weights, finish: Callable[[_Graph, str], ValueInfoProto]) -> ModelProto:
     from onnx import TensorProto, checker, helper
 
     graph, size = _Graph(weights, [], []), _SIDE
@@ -167,11 +182,8 @@ def _model(weights: Weights) -> ModelProto:
         size //= plan.stride
     x = graph.relu6(graph.conv(x, ("_conv_head", "_bn1"), size))
     x = graph.add("Flatten", [graph.add("GlobalAveragePool", [x], "pool")], "features", axis=1)
-    head = [graph.constant(f"_fc.{part}", weights[f"_fc.{part}"]) for part in ("weight", "bias")]
-    logits = graph.add("Gemm", [x, *head], "logits", transB=1)
-    graph.add("Softmax", [logits], "probabilities", axis=1)
+    answer = finish(graph, x)
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 3, _SIDE, _SIDE])
-    answer = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", _CLASSES])
     model = helper.make_model(
         helper.make_graph(graph.nodes, "efficientnet-lite0", [images], [answer], graph.constants),
         producer_name="heliograph",
@@ -180,6 +192,17 @@ def _model(weights: Weights) -> ModelProto:
     )
     checker.check_model(model, full_check=True)  # pyright: ignore[reportUnknownMemberType]
     return model
+
+
+def _classifier(graph: _Graph, features: str) -> ValueInfoProto:
+    """A probability for each class of ImageNet."""
+    from onnx import TensorProto, helper
+
+    parts = ("weight", "bias")
+    head = [graph.constant(f"_fc.{part}", graph.weights[f"_fc.{part}"]) for part in parts]
+    logits = graph.add("Gemm", [features, *head], "logits", transB=1)
+    graph.add("Softmax", [logits], "probabilities", axis=1)
+    return helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", _CLASSES])
 
 
 def fold_batch_norm(

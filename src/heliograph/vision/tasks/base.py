@@ -60,9 +60,12 @@ class Decoder(
     Attributes:
         batched: whether the model's outputs have a batch axis; where they have none, it runs one
             picture at a time.
+        runs: whether it runs models itself (a chain of them, or one of them tile by tile) instead
+            of reading the arrays of one run.
     """
 
     batched: ClassVar[bool] = True
+    runs: ClassVar[bool] = False
 
     def decode(self, raw: Raw, placement: Placement, labels: Sequence[str], options: Any) -> Result:
         """Turn one item's raw outputs into a result.

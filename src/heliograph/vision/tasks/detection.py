@@ -174,14 +174,29 @@ def average_precision(answers: Sequence[Detections], truth: Sequence[Truth]) -> 
 def _of_class(pictures: list[tuple[Detections, Truth]], class_id: int) -> NDArray[np.float64]:
     """Average precision of one class at each of the ten thresholds."""
     scores: list[NDArray[np.float32]] = []
-    hits: list[NDArray[np.bool_]] = []
-    total = 0
+    overlaps: list[NDArray[np.float32]] = []
     for answer, true in pictures:
         mine = np.flatnonzero(answer.class_ids == class_id)[:_MOST_PER_PICTURE]
         wanted = true.boxes[true.class_ids == class_id]
-        total += len(wanted)
         scores.append(answer.scores[mine])
-        hits.append(_matches(iou(answer.boxes[mine], wanted)))
+        overlaps.append(iou(answer.boxes[mine], wanted))
+    return precision_of(scores, overlaps)
+
+
+def precision_of(
+    scores: Sequence[NDArray[np.float32]], overlaps: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float64]:
+    """Average precision of one class at each of the ten thresholds, whatever it is that overlaps.
+
+    Args:
+        scores: float32 [n] of each picture's answers, best first.
+        overlaps: float32 [n, truths] of each picture, IoU. At least one truth in all.
+
+    Returns:
+        float64 [10].
+    """
+    total = sum(table.shape[1] for table in overlaps)
+    hits = [_matches(table) for table in overlaps]
     order = np.argsort(-np.concatenate(scores), kind="stable")
     found = np.concatenate(hits, axis=1)[:, order].cumsum(axis=1)
     precision = found / np.arange(1, order.size + 1)

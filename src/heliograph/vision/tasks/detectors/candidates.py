@@ -86,21 +86,34 @@ def answer(
         suppress: the model's own IoU threshold for overlaps; None if it suppresses them itself.
             `options.iou` goes before it.
     """
+    return chosen(found, placement, labels, options, suppress=suppress)[0]
+
+
+def chosen(
+    found: Candidates,
+    placement: Placement,
+    labels: Sequence[str],
+    options: DetectionOptions,
+    *,
+    suppress: float | None = None,
+) -> tuple[Detections, NDArray[np.intp]]:
+    """The answer, as by `answer`, and which candidate each object was: intp [n]."""
     # Boxes are clipped before they compete, as the TensorFlow and torchvision references do.
     boxes = placement.boxes(found.corners)
     sides = boxes[:, 2:] - boxes[:, :2]
     real = np.isfinite(found.corners).all(axis=1) & (sides >= _THINNEST).all(axis=1)
     real &= np.isfinite(found.scores) & (found.scores >= options.min_score)
     real &= found.class_ids >= 0
-    boxes, class_ids = boxes[real], found.class_ids[real]
-    scores = np.minimum(found.scores[real], 1)
+    which = np.flatnonzero(real)
+    boxes, class_ids = boxes[which], found.class_ids[which]
+    scores = np.minimum(found.scores[which], 1)
     threshold = suppress if options.iou is None else options.iou
     if threshold is None:
         best = np.argsort(-scores, kind="stable")[: options.top_k]
     else:
         best = nms(boxes, scores, class_ids, iou_threshold=threshold, limit=options.top_k)
     names = tuple(label_of(labels, one) for one in class_ids[best].tolist())
-    return Detections(boxes[best], scores[best], class_ids[best], names)
+    return Detections(boxes[best], scores[best], class_ids[best], names), which[best]
 
 
 def rows(raw: Raw, name: str, columns: int) -> Floats:

@@ -7,9 +7,11 @@ from functools import cache
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from heliograph.vision import anchors
 from heliograph.vision.geometry import Placement
+from heliograph.vision.picture import Size
 from heliograph.vision.tasks.base import Decoder, Raw, output
 from heliograph.vision.tasks.classification import activate
 from heliograph.vision.tasks.detection import Detections
@@ -56,19 +58,24 @@ class TfDetection(Decoder, frozen=True, tag="tf-detection"):
         self, raw: Raw, placement: Placement, labels: Sequence[str], options: Any
     ) -> Detections:
         """See `Decoder.decode`."""
+        found, _ = self.find(raw, placement.input, options.min_score)
+        return answer(found, placement, labels, options)
+
+    def find(self, raw: Raw, size: Size, min_score: float) -> tuple[Candidates, NDArray[np.intp]]:
+        """The candidates in the outputs, and the row of each."""
         boxes = rows(raw, self.boxes, 4)
         scores = aligned(raw, self.scores, len(boxes))
         classes = aligned(raw, self.classes, len(boxes))
         if self.count:
             many = int(np.nan_to_num(np.clip(output(raw, self.count, 0), 0, len(boxes))))
             scores = scores[:many]
-        best = strongest(scores, options.min_score)
+        best = strongest(scores, min_score)
         found = Candidates(
-            scaled(boxes[best][:, _TURNED], placement.input),
+            scaled(boxes[best][:, _TURNED], size),
             scores[best],
             whole(classes[best], self.first_class),
         )
-        return answer(found, placement, labels, options)
+        return found, best
 
 
 class Ssd(Decoder, frozen=True, tag="ssd"):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from heliograph.vision.geometry import Placement
 from heliograph.vision.tasks.base import Decoder, Raw
 from heliograph.vision.tasks.detection import Detections
@@ -44,9 +47,13 @@ class Torchvision(Decoder, frozen=True, tag="torchvision"):
         self, raw: Raw, placement: Placement, labels: Sequence[str], options: Any
     ) -> Detections:
         """See `Decoder.decode`."""
+        found, _ = self.find(raw, options.min_score)
+        return answer(found, placement, labels, options)
+
+    def find(self, raw: Raw, min_score: float) -> tuple[Candidates, NDArray[np.intp]]:
+        """The candidates in the outputs, and the row of each."""
         boxes = rows(raw, self.boxes, 4)
         scores = aligned(raw, self.scores, len(boxes))
         classes = aligned(raw, self.labels, len(boxes))
-        best = strongest(scores, options.min_score)
-        found = Candidates(boxes[best], scores[best], whole(classes[best], self.first_class))
-        return answer(found, placement, labels, options)
+        best = strongest(scores, min_score)
+        return Candidates(boxes[best], scores[best], whole(classes[best], self.first_class)), best

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from heliograph.vision.geometry import Placement
 from heliograph.vision.picture import Size
@@ -125,13 +126,20 @@ class YoloV5(Decoder, frozen=True, tag="yolo-v5"):
         values = output(raw, self.output, 2)
         if values.shape[1] <= 5:
             raise wrong(self.output, "[n, 5 + classes]", values.shape)
-        sure = values[values[:, 4] >= options.min_score]
-        scores = sure[:, 4] * sure[:, 5:].max(axis=1)
-        best = strongest(scores, options.min_score)
-        corners = _corners(sure[best, :4], placement.input, normalised=self.normalised)
-        class_ids = sure[best, 5:].argmax(axis=1).astype(np.int64)
-        found = Candidates(corners, scores[best], class_ids)
+        found, _ = self.find(values, placement.input, options.min_score)
         return answer(found, placement, labels, options, suppress=self.iou)
+
+    def find(
+        self, values: Floats, size: Size, min_score: float
+    ) -> tuple[Candidates, NDArray[np.intp]]:
+        """The candidates in an output, and the row of each."""
+        sure = np.flatnonzero(values[:, 4] >= min_score)
+        scores = values[sure, 4] * values[sure, 5:].max(axis=1)
+        best = strongest(scores, min_score)
+        picked = values[sure[best]]
+        corners = _corners(picked[:, :4], size, normalised=self.normalised)
+        class_ids = picked[:, 5:].argmax(axis=1).astype(np.int64)
+        return Candidates(corners, scores[best], class_ids), sure[best]
 
 
 class YoloV8(Decoder, frozen=True, tag="yolo-v8"):
@@ -158,12 +166,18 @@ class YoloV8(Decoder, frozen=True, tag="yolo-v8"):
         values = output(raw, self.output, 2)
         if len(values) <= 4:
             raise wrong(self.output, "[4 + classes, n]", values.shape)
-        scores = values[4:].max(axis=0)
-        best = strongest(scores, options.min_score)
-        corners = _corners(values[:4, best].T, placement.input, normalised=self.normalised)
-        class_ids = values[4:, best].argmax(axis=0).astype(np.int64)
-        found = Candidates(corners, scores[best], class_ids)
+        found, _ = self.find(values, placement.input, options.min_score)
         return answer(found, placement, labels, options, suppress=self.iou)
+
+    def find(
+        self, values: Floats, size: Size, min_score: float
+    ) -> tuple[Candidates, NDArray[np.intp]]:
+        """The candidates in an output, and the column of each."""
+        scores = values[4:].max(axis=0)
+        best = strongest(scores, min_score)
+        corners = _corners(values[:4, best].T, size, normalised=self.normalised)
+        class_ids = values[4:, best].argmax(axis=0).astype(np.int64)
+        return Candidates(corners, scores[best], class_ids), best
 
 
 class YoloEnd2End(Decoder, frozen=True, tag="yolo-end2end"):
@@ -186,12 +200,17 @@ class YoloEnd2End(Decoder, frozen=True, tag="yolo-end2end"):
     ) -> Detections:
         """See `Decoder.decode`."""
         values = rows(raw, self.output, 6)
-        values = values[strongest(values[:, 4], options.min_score)]
-        corners = values[:, :4]
-        if self.normalised:
-            corners = scaled(corners, placement.input)
-        found = Candidates(corners, values[:, 4], whole(values[:, 5]))
+        found, _ = self.find(values, placement.input, options.min_score)
         return answer(found, placement, labels, options)
+
+    def find(
+        self, values: Floats, size: Size, min_score: float
+    ) -> tuple[Candidates, NDArray[np.intp]]:
+        """The candidates in an output, and the row of each."""
+        best = strongest(values[:, 4], min_score)
+        picked = values[best]
+        corners = scaled(picked[:, :4], size) if self.normalised else picked[:, :4]
+        return Candidates(corners, picked[:, 4], whole(picked[:, 5])), best
 
 
 def _corners(boxes: Floats, size: Size, *, normalised: bool) -> Floats:
