@@ -40,6 +40,9 @@ _DTYPES = {
 _BFLOAT16 = 16
 """ONNX's number of the type, `TensorProto.BFLOAT16`."""
 
+# Its builds report home by default; a server of other people's pictures does not.
+ort.disable_telemetry_events()
+
 
 class OnnxRunner:
     """A model file run by ONNX Runtime."""
