@@ -69,6 +69,7 @@ def build(
     only: Iterable[str] = (),
     watch: Callable[[int], object] = lambda _: None,
     judge: Judge | None = None,
+    replan: Callable[[Plan], Plan] = lambda plan: plan,
 ) -> App:
     """Wire an application; models are not loaded yet.
 
@@ -79,13 +80,14 @@ def build(
         only: names of models to serve, instead of those the settings name.
         watch: told how many calls are in progress.
         judge: takes what shadow calls came to.
+        replan: what an operator says about every model's plan.
     """
     budget = Budget(settings.registry.memory << 20, settings.registry.protect)
     wanted = set(only) or {one for one in settings.serving.models.split(",") if one}
     repository = Repository([BUILTIN, settings.home / "models"], wanted)
     catalog = Catalog[Model](
         repository,
-        lambda package: make_model(package, settings, budget),
+        lambda package: make_model(package, settings, budget, replan),
         eager=settings.registry.load == "start",
         # As long as a call that was let in can take to bring its body and to be answered.
         linger=settings.serving.deadline,
@@ -125,14 +127,18 @@ def _limits(image: ImageSettings) -> Limits:
     )
 
 
-def make_model(package: ModelPackage, settings: Settings, budget: Budget) -> Model:
+def make_model(
+    package: ModelPackage,
+    settings: Settings,
+    budget: Budget,
+    replan: Callable[[Plan], Plan],
+) -> Model:
     """A package as a model that can be loaded; reads no more than its labels and its plan."""
-    plan = read_plan(settings.home / "plans", package.digest) or default_plan(
-        package.engine, settings.serving.instances
-    )
+    measured = read_plan(settings.home / "plans", package.digest)
+    plan = replan(measured or default_plan(package.engine, settings.serving.instances))
     resident = Resident(
         lambda: open_copies(package, plan, settings),
-        on_demand=settings.registry.load == "demand",
+        on_demand=settings.registry.load == "demand" or package.lazy,
         budget=budget,
         estimate=_estimate(package),
     )
@@ -177,11 +183,13 @@ def open_copies(package: ModelPackage, plan: Plan, settings: Settings) -> Copies
     """
     path = locate(package, settings.home / "cache")
     wide = None
-    if plan.wide:
+    # A second worker process costs more memory than a lone caller's time is worth.
+    if plan.wide and not package.foreign:
         alone = replace(plan, threads=plan.wide, instances=1)
         wide = _open(package, path, alone, settings)
     copies = Copies(_open(package, path, plan, settings), wide)
-    if package.input and package.input.width and package.input.height:
+    fixed = package.input and package.input.width and package.input.height
+    if package.input and fixed and not package.lazy:
         _warm_up(copies, package.input, plan.instances)
     return copies
 
@@ -228,6 +236,7 @@ def _warm_up(copies: Copies, spec: InputSpec, times: int) -> None:
 
 
 def _example(spec: InputSpec) -> NDArray[np.generic]:
-    """The tensor of a grey picture."""
-    grey = np.full((spec.height, spec.width, 3), 127, np.uint8)
-    return prepare(Picture(grey, Size(spec.width, spec.height), ""), spec)[0]
+    """The tensor of a grey picture, of a usual size where the input has none of its own."""
+    width, height = spec.width or 640, spec.height or 480
+    grey = np.full((height, width, 3), 127, np.uint8)
+    return prepare(Picture(grey, Size(width, height), ""), spec)[0]

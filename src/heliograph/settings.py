@@ -23,7 +23,8 @@ class ServerSettings(Branch, frozen=True):
 
     Attributes:
         host: address to listen on; anything but loopback needs a TLS proxy in front for now.
-        port: 0 picks a free one.
+        port: of HTTP; 0 picks a free one.
+        grpc_port: of gRPC; 0 picks a free one, -1 switches gRPC off.
         workers: processes that share the port.
         open: no key needed; only on loopback.
         hosts: names accepted in the Host header besides localhost and addresses, with commas;
@@ -36,6 +37,7 @@ class ServerSettings(Branch, frozen=True):
 
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8000
+    grpc_port: Annotated[int, msgspec.Meta(ge=-1, le=65535)] = 8001
     workers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     open: bool = False
     hosts: str = ""
@@ -74,12 +76,32 @@ class RegistrySettings(Branch, frozen=True):
         poll: seconds between looks for new versions and changed releases; 0 for never.
         memory: most MiB that loaded models may take together; 0 for no bound.
         protect: seconds after its last call in which a model is not let go for another one.
+        unsafe: also serve formats that can carry a program (TorchScript); they run behind a wall.
     """
 
     load: Literal["start", "demand"] = "start"
     poll: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.5
     memory: Annotated[int, msgspec.Meta(ge=0)] = 0
     protect: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
+    unsafe: bool = False
+
+
+class WallSettings(Branch, frozen=True):
+    """The worker processes that imported models run in.
+
+    Attributes:
+        around: `imported` models, `all` of them, or `none`.
+        memory: most MiB of one worker.
+        run_seconds: longest run of a model; a worker that takes longer is ended.
+        output: most MiB that one run may answer.
+        strict: do not start a worker on a machine that lacks an essential part of the wall.
+    """
+
+    around: Literal["imported", "all", "none"] = "imported"
+    memory: Annotated[int, msgspec.Meta(ge=64)] = 4096
+    run_seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0
+    output: Annotated[int, msgspec.Meta(ge=1)] = 256
+    strict: bool = True
 
 
 class ImageSettings(Branch, frozen=True):
@@ -102,6 +124,30 @@ class ImageSettings(Branch, frozen=True):
     extra_formats: bool = False
 
 
+class OipSettings(Branch, frozen=True):
+    """The Open Inference Protocol.
+
+    Attributes:
+        server_name: what the server calls itself there; some of Triton's samples want `triton`.
+        shared_memory: let callers on this machine pass tensors through shared memory.
+    """
+
+    server_name: str = "heliograph"
+    shared_memory: bool = False
+
+
+class TfservingSettings(Branch, frozen=True):
+    """TensorFlow Serving's configuration files.
+
+    Attributes:
+        model_config_file: a ModelServerConfig as text: what is served, which versions and labels.
+        batching_parameters_file: BatchingParameters as text: how calls are gathered into batches.
+    """
+
+    model_config_file: str = ""
+    batching_parameters_file: str = ""
+
+
 class LogSettings(Branch, frozen=True):
     """The log, on standard error.
 
@@ -121,7 +167,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     server: ServerSettings = ServerSettings()
     serving: ServingSettings = ServingSettings()
     registry: RegistrySettings = RegistrySettings()
+    walls: WallSettings = WallSettings()
     image: ImageSettings = ImageSettings()
+    oip: OipSettings = OipSettings()
+    tfserving: TfservingSettings = TfservingSettings()
     log: LogSettings = LogSettings()
 
 

@@ -7,41 +7,65 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import socket
 import threading
+from collections.abc import Callable, Sequence
 from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from heliograph.app import build
 from heliograph.core.errors import HeliographError
+from heliograph.edge.grpc.beside import Grpc
 from heliograph.edge.http.application import build as build_http
 from heliograph.edge.http.limits import WireLimits
 from heliograph.edge.http.server import Serving
 from heliograph.edge.http.server import serve as serve_http
 from heliograph.edge.http.services import Services
+from heliograph.edge.oip import routes as oip
+from heliograph.edge.oip.dialect import Dialect, Options
+from heliograph.edge.tfserving import routes as tfserving
 from heliograph.registry.judge import Judge
 from heliograph.registry.releases import incumbent, take_back
+from heliograph.runtimes.base import Plan
 from heliograph.settings import Settings
 from heliograph.telemetry.log import setup
 from heliograph.telemetry.meter import TelemetryMeter
 from heliograph.telemetry.metrics import Metrics
+from heliograph.telemetry.trace import Tracer
+
+if TYPE_CHECKING:
+    from grpc import GenericRpcHandler
 
 log = logging.getLogger("heliograph.registry")
+_SERVICES = (
+    "inference.GRPCInferenceService",
+    "tensorflow.serving.PredictionService",
+    "tensorflow.serving.ModelService",
+)
 
 
 def serve(
-    settings: Settings, sock: socket.socket, *, joining: bool = False, opened: Event | None = None
+    settings: Settings,
+    sock: socket.socket,
+    grpc_port: int,
+    *,
+    joining: bool = False,
+    opened: Event | None = None,
 ) -> None:
-    """Serve HTTP on a bound socket until a stop signal: one worker's whole life.
+    """Serve until a stop signal: one worker's whole life.
 
     Args:
         settings: the checked tree.
-        sock: bound and listening.
+        sock: bound and listening, for HTTP.
+        grpc_port: reserved for all workers; 0 for none.
         joining: another worker answers on the socket: this one must take no call from it before it
             can answer it, so it loads its models first.
         opened: of several workers: set by the first one when it is ready; who joins waits for it.
     """
     setup(settings.log.style, settings.log.level)
-    worker = Worker(settings, opened)
+    worker = Worker(settings, grpc_port, opened)
     if joining:
         worker.join()
     serve_http(worker.serving(begin=not joining), sock)
@@ -50,14 +74,22 @@ def serve(
 class Worker:
     """The parts of one worker and what happens to them when."""
 
-    def __init__(self, settings: Settings, opened: Event | None) -> None:
+    def __init__(self, settings: Settings, grpc_port: int, opened: Event | None) -> None:
         metrics = Metrics()
+        tracer = Tracer(settings.home / "traces" / f"{os.getpid()}.jsonl")
         self._settings = settings
+        self._grpc_port = grpc_port
         self._opened = opened
-        self._meter = TelemetryMeter(metrics)
+        self._meter = TelemetryMeter(metrics, tracer)
         self._judge = Judge()
         self._meter.listen(self._judge.record)
-        self._app = build(settings, meter=self._meter, watch=metrics.seats.set, judge=self._judge)
+        self._app = build(
+            settings,
+            meter=self._meter,
+            watch=metrics.seats.set,
+            judge=self._judge,
+            replan=_batching(settings),
+        )
         self._closed = threading.Event()
         self._services = Services(
             self._app.path,
@@ -66,6 +98,15 @@ class Worker:
             self._meter,
             settings.serving.files,
             _hosts(settings),
+        )
+        self._dialect = Dialect(
+            self._services,
+            Options(
+                server_name=settings.oip.server_name,
+                shared_memory=settings.oip.shared_memory,
+                alone=settings.server.workers == 1,
+            ),
+            tracer,
         )
 
     def join(self) -> None:
@@ -79,7 +120,9 @@ class Worker:
         """What the HTTP server needs; `begin`: load the models once it listens."""
         server = self._settings.server
         return Serving(
-            build_http(self._services),
+            build_http(
+                self._services, [*oip.routes(self._dialect), *tfserving.routes(self._services)]
+            ),
             self._load if begin else _nothing,
             self._drain,
             self._close,
@@ -92,18 +135,44 @@ class Worker:
             ),
             self._full,
             server.grace,
+            [Grpc(self._handlers, server.host, self._grpc_port)] if self._grpc_port else [],
         )
+
+    def _handlers(self) -> Sequence[GenericRpcHandler]:
+        from heliograph.edge.grpc import health
+        from heliograph.edge.oip import grpc as oip_grpc
+        from heliograph.edge.tfserving import grpc as tfserving_grpc
+
+        return [
+            *oip_grpc.handlers(self._dialect),
+            *tfserving_grpc.handlers(self._services),
+            *health.handlers(self._dialect.ready, _SERVICES),
+        ]
 
     def _load(self) -> None:
         self._app.catalog.load_in_background(self._loaded)
 
     def _loaded(self) -> None:
+        self._configure()
         # What is loaded now stays: the collector need not walk over it again and again.
         gc.collect()
         gc.freeze()
         if self._opened:
             self._opened.set()
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
+
+    def _configure(self) -> None:
+        """Serve what TensorFlow Serving's model configuration says, if there is one."""
+        file = self._settings.tfserving.model_config_file
+        if not file:
+            return
+        from heliograph.edge.tfserving.config import read_model_config
+        from heliograph.edge.tfserving.reload import replace_models
+
+        try:
+            replace_models(self._app.catalog, read_model_config(Path(file)))
+        except HeliographError:
+            log.exception("the model configuration is not followed")
 
     def _watch(self) -> None:
         """Follow what happens in the repository: new versions, releases decided elsewhere."""
@@ -139,6 +208,16 @@ class Worker:
         self._closed.set()
         self._app.close()
         self._meter.close()
+
+
+def _batching(settings: Settings) -> Callable[[Plan], Plan]:
+    """What TensorFlow Serving's batching parameters make of a plan."""
+    file = settings.tfserving.batching_parameters_file
+    if not file:
+        return lambda plan: plan
+    from heliograph.edge.tfserving.config import read_batching
+
+    return read_batching(Path(file)).plan
 
 
 def _nothing() -> None:

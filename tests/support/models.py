@@ -167,6 +167,26 @@ def colour_package(home: Path, name: str = "colour", **changes: Any) -> ModelPac
     return _package(home, name, mean_colour, changes)
 
 
+def version_package(
+    home: Path, version: int, name: str = "colour", *, rounds: int = 0, **changes: Any
+) -> ModelPackage:
+    """Version `version` of a model of colour in `home/models/name/version`; its labels say which.
+
+    It appears whole; `rounds` makes it slow, see `slow`.
+    """
+    make = partial(slow, rounds=rounds) if rounds else mean_colour
+    scratch = home / "models" / name / f".making-{version}"
+    scratch.mkdir(parents=True)
+    digest = hashlib.sha256(make(scratch / "model.onnx").read_bytes()).hexdigest()
+    table = card(
+        name, weights={"file": "model.onnx", "sha256": digest}, **{"version": version} | changes
+    )
+    labels = "".join(f"{one} {version}\n" for one in COLOURS)
+    (scratch / "labels.txt").write_text(labels, "utf-8")
+    write_card(scratch, table)
+    return read_package(scratch.rename(home / "models" / name / str(version)))
+
+
 def moody_package(home: Path, name: str = "moody", **changes: Any) -> ModelPackage:
     """A package of `fails_on_black` in `home/models/name`."""
     return _package(home, name, fails_on_black, changes)

@@ -38,14 +38,21 @@ class Item:
             feeds by default.
         check: raises `HeliographError` once nobody waits for the answer any more.
         rows: size of the batch axis.
+        alone: its first axis is no batch: it never runs together with others.
     """
 
-    __slots__ = ("arrays", "batch", "check", "error", "feeds", "ran_ms", "rows", "since")
+    __slots__ = ("alone", "arrays", "batch", "check", "error", "feeds", "ran_ms", "rows", "since")
 
     def __init__(
-        self, feeds: Mapping[str, NDArray[Any]], check: Callable[[], None], rows: int = 1
+        self,
+        feeds: Mapping[str, NDArray[Any]],
+        check: Callable[[], None],
+        rows: int = 1,
+        *,
+        alone: bool = False,
     ) -> None:
         self.feeds = feeds
+        self.alone = alone
         self.check = check
         self.rows = rows
         self.since = time.perf_counter()
@@ -125,7 +132,7 @@ class Lane:
             HeliographError: `model_crashed` if the engine failed on this very item,
                 `model_unavailable` if the model is not there.
         """
-        if self.plan.max_batch == 1:
+        if self.plan.max_batch == 1 or item.alone:
             self._run_batch([item])
         else:
             self._gather(item)

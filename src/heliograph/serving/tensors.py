@@ -53,7 +53,8 @@ def gather_feeds(ticket: Ticket, feeds: Feeds, tensor_of: Callable[[bytes], NDAr
             f"The inputs of model '{model.name}' must agree in their first size; got "
             f"{', '.join(str(one) for one in sorted(rows))}.",
         )
-    return Item(ready, ticket.check, rows.pop() if model.signature.batched else 1)
+    batched = model.signature.batched
+    return Item(ready, ticket.check, rows.pop() if batched else 1, alone=not batched)
 
 
 def _check_names(model: Model, wanted: Mapping[str, Tensor], feeds: Feeds) -> None:

@@ -20,6 +20,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from heliograph.core.call import STEPS, Usage
+from heliograph.telemetry.statistics import ModelStatistics, Statistics, read, tritons_names
 
 # A time stamp beside every counter doubles the page and nobody reads it.
 disable_created_metrics()
@@ -71,6 +72,7 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
+        self.statistics = Statistics(self.registry)
         self._of: dict[tuple[str, str], _OfModel] = {}
 
     def record(self, usage: Usage) -> None:
@@ -80,14 +82,26 @@ class Metrics:
         if of is None:
             of = self._of[key] = _OfModel(self, *key)
         of.record(usage)
+        self.statistics.record(usage)
+
+    def flush(self) -> None:
+        """Make what was recorded since the last time visible in the statistics."""
+        self.statistics.flush()
+
+    def read_statistics(self) -> dict[tuple[str, str], ModelStatistics]:
+        """Inference statistics of all workers, by model and version."""
+        return read(self._registry().collect)
 
     def render(self) -> bytes:
         """The text exposition of all workers' metrics."""
-        if _MULTIPROCESS in os.environ:
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)
-            return generate_latest(registry)
-        return generate_latest(self.registry)
+        return tritons_names(generate_latest(self._registry()))
+
+    def _registry(self) -> CollectorRegistry:
+        if _MULTIPROCESS not in os.environ:
+            return self.registry
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+        return registry
 
 
 class _OfModel:

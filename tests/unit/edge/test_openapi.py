@@ -121,7 +121,20 @@ def test_refusals_are_listed_with_their_status_and_headers() -> None:
             assert "X-Request-Id" in response["headers"]
             assert ("Retry-After" in response["headers"]) == (status in {"429", "503"})
             listed.update(codes)
-    assert set(Code) - listed == {Code.MODEL_INVALID, Code.STORAGE_FULL}
+    assert set(Code) == listed
+    predict = DOCUMENT["paths"]["/api/v1/models/{name}/predict"]["post"]["responses"]
+    said = " ".join(one.get("description", "") for one in predict.values())
+    for code in (Code.CONFLICT, Code.MODEL_INVALID, Code.STORAGE_FULL):
+        assert f"`{code}`" not in said, "what only a change of the house may meet"
+
+
+def test_changes_are_shown_as_json_to_send() -> None:
+    about = DOCUMENT["paths"]["/api/v1/models/{name}/promote"]["post"]
+    said = reference.curl("/api/v1/models/{name}/promote", "post", about)
+    assert "-X POST" in said
+    assert "-H 'Content-Type: application/json'" in said
+    assert '"version": "canary"' in said
+    assert "photo.jpg" not in said
 
 
 def test_every_member_of_every_shape_is_described() -> None:

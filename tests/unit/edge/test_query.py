@@ -68,8 +68,10 @@ def test_what_is_wanted_back(query: str, accept: str, form: str) -> None:
 
 
 def test_options_are_what_is_left() -> None:
-    head = read_head(request("version=3&format=png&low=1", authorization="bearer k1"), model="m")
+    said = {"authorization": "bearer k1", "x_sticky_key": "user 7"}
+    head = read_head(request("version=3&format=png&low=1", **said), model="m")
     assert (head.model, head.version, head.form) == ("m", "3", "png")
+    assert head.sticky == "user 7"
     assert (head.credentials, dict(head.options)) == ("k1", {"low": "1"})
     assert head.alive()
 

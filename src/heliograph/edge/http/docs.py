@@ -46,7 +46,12 @@ async def errors(request: Request) -> Response:
 
 
 async def home(request: Request) -> Response:
-    """`GET /`: the front page: drop a photo, see the answer."""
+    """`GET /`: the front page: drop a photo, see the answer.
+
+    A program, which asks for no page by name as browsers do, gets KServe's sign of life instead.
+    """
+    if "text/html" not in request.headers.get("accept", "text/html"):
+        return Response(b'{"status":"alive"}', media_type="application/json")
     return _page(request, (_WEB / "home.html").read_text("utf-8"))
 
 

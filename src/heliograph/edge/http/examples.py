@@ -89,6 +89,41 @@ _LINE = {
     "default": True,
     "state": "ready",
     "licence": "Apache-2.0",
+    "versions": [
+        {
+            "version": "1",
+            "state": "ready",
+            "reason": "",
+            "digest": "sha256:e588c61e1b3a4f4e4038933a9806a566ef1709950f92da621e7235b7a46af90e",
+            "memory": 71_303_168,
+            "share": 0.9,
+            "aliases": ["stable"],
+            "shadow": False,
+        },
+        {
+            "version": "2",
+            "state": "ready",
+            "reason": "",
+            "digest": "sha256:41d4cf3b0ae5b5e7b0a5b9a3e0b8d0b9a04c9f3e0b6b34f3a1f9f0de4d4a9b11",
+            "memory": 71_303_168,
+            "share": 0.1,
+            "aliases": ["canary"],
+            "shadow": False,
+        },
+    ],
+}
+_RELEASE = {
+    "name": "ssd-mobilenet-v2-coco",
+    "version": "1",
+    "aliases": {"stable": "1", "canary": "2"},
+    "split": {"stable": 90.0, "canary": 10.0},
+    "shadow": None,
+    "gates": {"errors": 0.05, "slower": 2.0, "disagree": None, "calls": 50},
+    "loaded": [],
+    "unloaded": [],
+    "history": [],
+    "reason": "a trial of the new training run",
+    "versions": _LINE["versions"],
 }
 _FIGURE = {
     "name": "mAP",
@@ -148,6 +183,16 @@ EXAMPLES: dict[str, Any] = {
         "labels": ["background", "person", "bicycle"],
         "plan": _PLAN,
     },
+    "ReleaseCard": _RELEASE,
+    "Change": {
+        "aliases": {"canary": "2"},
+        "split": {"stable": 90, "canary": 10},
+        "gates": {"errors": 0.05, "slower": 2.0},
+        "reason": "a trial of the new training run",
+    },
+    "Promotion": {"version": "canary", "reason": "as accurate, and faster"},
+    "Rollback": {"reason": "too slow on large pictures"},
+    "Place": {"version": "2"},
     "Health": {"status": "ready"},
 }
 """Each is valid against its schema; a test holds that."""

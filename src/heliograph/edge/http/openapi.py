@@ -32,6 +32,14 @@ _OPERATOR = {
     Code.UNSAFE_FORMAT,
 }
 """What a start or a change of the house may meet, never a call."""
+_CHANGE = (
+    _KEYED
+    | _OPERATOR
+    | {
+        *(Code.NOT_FOUND, Code.MODEL_UNAVAILABLE, Code.MODEL_RESOURCE_LIMIT, Code.VALIDATION),
+        *(Code.MALFORMED_JSON, Code.JSON_BAD_NUMBER, Code.JSON_DUPLICATE_KEY, Code.JSON_TOO_DEEP),
+    }
+)
 _PREDICT = set(Code) - _OPERATOR - {Code.METHOD_NOT_ALLOWED}
 
 _ASKED = {
@@ -50,6 +58,7 @@ _ASKED = {
 _ABOUT = {
     "predict": "A picture in, an answer out.",
     "models": "What is in service, and what one should know before relying on it.",
+    "releases": "Which version of a model answers: promoting, going back, trying a new one.",
     "health": "For load balancers, orchestrators and monitoring.",
 }
 _INFO = """\
@@ -101,8 +110,10 @@ def _paths() -> dict[str, Any]:
         },
         "/api/v1/models/{name}": {
             "parameters": [_NAME],
-            "get": _get("models", "getModel", "A model's card", "ModelCard", {Code.NOT_FOUND}),
+            "get": _get("models", "getModel", "A model's card", "ModelCard", {Code.NOT_FOUND})
+            | {"parameters": [_VERSION]},
         },
+        **_releases(),
         "/healthz": {"get": _open("getHealth", "Whether the process answers", "live", set())},
         "/readyz": {
             "get": _open(
@@ -116,6 +127,68 @@ def _paths() -> dict[str, Any]:
     }
 
 
+def _releases() -> dict[str, Any]:
+    """The addresses under a model that change which of its versions answers."""
+    place = "/api/v1/models/{name}"
+    seen = _get(
+        "releases", "getRelease", "Which version answers, and why", "ReleaseCard", {Code.NOT_FOUND}
+    )
+    seen["responses"]["200"]["headers"] = {"ETag": {"$ref": "#/components/headers/ETag"}}
+    found: dict[str, Any] = {
+        f"{place}/release": {
+            "parameters": [_NAME],
+            "get": seen,
+            "patch": _order("amendRelease", "Change aliases, split, shadow or gates", "Change"),
+        }
+    }
+    for operation, (summary, body) in _ORDERS.items():
+        found[f"{place}/{operation}"] = {
+            "parameters": [_NAME],
+            "post": _order(operation, summary, body),
+        }
+    return found
+
+
+_ORDERS = {
+    "promote": ("Make a version the stable one; a split ends", "Promotion"),
+    "rollback": ("Take a split back, or go back to the stable version before", "Rollback"),
+    "load": ("Take a version into service, and keep it in memory", "Place"),
+    "unload": ("Take a version, or all, out of service and out of memory", "Place"),
+}
+
+
+def _order(operation: str, summary: str, body: str) -> dict[str, Any]:
+    """An operation that changes a release."""
+    answer = responses.ok(responses.in_json("ReleaseCard", EXAMPLES["ReleaseCard"]), ["ETag"])
+    return {
+        "tags": ["releases"],
+        "operationId": operation,
+        "summary": summary,
+        "description": "Answers when it is so: what comes into service is loaded first.",
+        "parameters": [_IF_MATCH],
+        "requestBody": {
+            "required": body in {"Change", "Promotion"},
+            "description": "What is wanted; members that are left out stay as they are.",
+            "content": responses.in_json(body, EXAMPLES[body]),
+        },
+        "responses": {"200": answer} | responses.problems(_CHANGE),
+    }
+
+
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of the release that was seen: `conflict` if it has changed since.",
+    "schema": {"type": "string"},
+}
+_VERSION = {
+    "name": "version",
+    "in": "query",
+    "required": False,
+    "description": "A number or an alias; left out: the version that answers.",
+    "schema": {"type": "string"},
+}
 _NAME = {
     "name": "name",
     "in": "path",
@@ -195,7 +268,8 @@ _COMMON: list[dict[str, Any]] = [
         "version",
         {
             "type": "string",
-            "description": "a version of the model; the one in service if left out.",
+            "description": "a version of the model or one of its aliases; left out: the stable "
+            "one, or by its share while calls are split.",
         },
     ),
     _query(

@@ -117,6 +117,11 @@ def curl(path: str, verb: str, about: dict[str, Any]) -> str:
     key = [] if about.get("security") == [] else ['-H "Authorization: Bearer $HELIOGRAPH_KEY"']
     if verb == "get":
         return " \\\n  ".join([" ".join(["curl", *key]), address])
+    body = about["requestBody"]["content"]
+    if list(body) == ["application/json"]:
+        text = json.dumps(body["application/json"]["example"])
+        sent = [f"-X {verb.upper()}", "-H 'Content-Type: application/json'", f"-d '{text}'"]
+        return " \\\n  ".join([" ".join(["curl", *key]), *sent, address])
     given = [
         f"{one['name']}={one['example']}"
         for one in about.get("parameters", ())

@@ -28,6 +28,11 @@ HEADERS: dict[str, Any] = {
         "schema": {"type": "string"},
         "example": "ssd-mobilenet-v2-coco@1",
     },
+    "ETag": {
+        "description": "Names exactly this release; send it back as If-Match with a change.",
+        "schema": {"type": "string"},
+        "example": '"9f86d081884c7d65"',
+    },
     "Retry-After": {
         "description": "Seconds after which the same call may succeed.",
         "schema": {"type": "integer", "minimum": 0},

@@ -14,6 +14,8 @@ from heliograph.core.errors import Code
 from heliograph.edge.http import shapes
 from heliograph.edge.http.errors import Problem
 from heliograph.edge.http.examples import EXAMPLES
+from heliograph.edge.http.releases import Place, Promotion, Rollback
+from heliograph.registry.releases import Change, Gates, Shadow
 from heliograph.registry.values import Metric
 from heliograph.vision.prepare import InputSpec
 
@@ -31,11 +33,19 @@ _OTHERS: tuple[type[Struct], ...] = (
     shapes.Mask,
     Metric,
     shapes.ModelLine,
+    shapes.ModelVersion,
     shapes.Plan,
     shapes.Pose,
     shapes.Failure,
     shapes.Health,
+    Change,
+    Gates,
     InputSpec,
+    Place,
+    Promotion,
+    shapes.ReleaseCard,
+    Rollback,
+    Shadow,
     shapes.ModelCard,
     shapes.ModelList,
     shapes.Point,

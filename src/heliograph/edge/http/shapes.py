@@ -11,12 +11,14 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from heliograph.edge.http.errors import Problem
+from heliograph.registry.releases import Gates, Shadow
 from heliograph.registry.values import Metric
 from heliograph.vision.prepare import InputSpec
 
 Score = Annotated[float, Meta(ge=0, le=1)]
 Pixels = Annotated[int, Meta(ge=1)]
 Milliseconds = Annotated[float, Meta(ge=0)]
+State = Literal["unloaded", "loading", "ready", "unloading", "failed"]
 Base64 = Annotated[str, Meta(extra_json_schema={"contentEncoding": "base64"})]
 
 
@@ -355,17 +357,43 @@ class Failure(Struct):
     error: Problem
 
 
+class ModelVersion(Struct):
+    """One version of a model.
+
+    Attributes:
+        version: its number.
+        state: whether it is in memory.
+        reason: why it failed; empty if it did not.
+        digest: names exactly these weights, this input and this reading of the outputs; empty for
+            a version that cannot be read.
+        memory: bytes that it takes now, as far as they are known.
+        share: which part of the calls that ask for no version it gets.
+        aliases: further names of it; `stable` answers the calls that ask for no version.
+        shadow: whether it gets copies of calls that others answer.
+    """
+
+    version: str
+    state: State
+    reason: str
+    digest: Annotated[str, Meta(pattern="^(sha256:[0-9a-f]{64})?$")]
+    memory: Annotated[int, Meta(ge=0)]
+    share: Score
+    aliases: list[str]
+    shadow: bool
+
+
 class ModelLine(Struct):
     """A model in a line.
 
     Attributes:
         name: what addresses call it.
-        version: the version in service.
+        version: the version that answers calls which ask for none, whatever a split tries.
         title: what people call it.
         task: what kind of question it answers.
         default: whether it answers for its task when no model is named.
-        state: whether calls are taken.
+        state: whether that version is in memory.
         licence: SPDX identifier of its weights.
+        versions: every version, lowest number first.
     """
 
     name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9._-]{0,62}$")]
@@ -373,8 +401,9 @@ class ModelLine(Struct):
     title: str
     task: str
     default: bool
-    state: Literal["loading", "ready", "failed"]
+    state: State
     licence: str
+    versions: list[ModelVersion]
 
 
 class ModelList(Struct):
@@ -416,8 +445,8 @@ class ModelCard(ModelLine):
         provenance: who trained it, on what.
         digest: names exactly these weights, this input and this reading of the outputs.
         metrics: published or measured figures.
-        input: what it is fed; the server does this for you.
-        output: how its raw outputs are read: a decoder's name and parameters.
+        input: what it is fed; the server does this for you. Null for a model of plain tensors.
+        output: how its raw outputs are read: a decoder's name and parameters; null likewise.
         labels: by class id; empty while it is loading.
         plan: how it runs here; null while it is loading.
     """
@@ -427,10 +456,40 @@ class ModelCard(ModelLine):
     provenance: str
     digest: Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$")]
     metrics: list[Metric]
-    input: InputSpec
-    output: dict[str, Any]
+    input: InputSpec | None
+    output: dict[str, Any] | None
     labels: list[str]
     plan: Plan | None
+
+
+class ReleaseCard(Struct):
+    """Which version of a model answers, as it was decided.
+
+    Attributes:
+        name: the model.
+        version: the version that answers calls which ask for none, whatever a split tries.
+        aliases: version by name; without `stable` the latest version answers once it is loaded.
+        split: shares of versions (numbers or aliases) by weight; empty while there is no split.
+        shadow: a version that gets copies of calls and whose answers nobody sees; null for none.
+        gates: when the new version of a split is taken back by itself; null for never.
+        loaded: versions that are kept in memory besides.
+        unloaded: versions that are out of service; `*` for all.
+        history: earlier stable versions, the latest last: where a rollback goes.
+        reason: why it is as it is: who or which gate decided.
+        versions: every version, lowest number first.
+    """
+
+    name: str
+    version: str
+    aliases: dict[str, str]
+    split: dict[str, float]
+    shadow: Shadow | None
+    gates: Gates | None
+    loaded: list[str]
+    unloaded: list[str]
+    history: list[str]
+    reason: str
+    versions: list[ModelVersion]
 
 
 class Health(Struct):

@@ -1,0 +1,1 @@
+"""The ground under every gRPC protocol: messages, calls, the server, health."""

@@ -1,0 +1,49 @@
+"""The gRPC server as one that lives beside the HTTP server, in its event loop.
+
+gRPC's library takes a tenth of a second to load, so it is loaded only when HTTP answers already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import grpc
+
+    from heliograph.edge.grpc.server import GrpcServer
+
+
+class Grpc:
+    """Starts and stops the gRPC server.
+
+    Args:
+        handlers: makes those of every protocol.
+        host: to listen on.
+        port: reserved by whoever started the workers.
+        longest: seconds that a stop waits for calls in flight.
+    """
+
+    def __init__(
+        self,
+        handlers: Callable[[], Sequence[grpc.GenericRpcHandler]],
+        host: str,
+        port: int,
+        longest: float = 30.0,
+    ) -> None:
+        self._handlers = handlers
+        self._address = host, port
+        self._longest = longest
+        self._server: GrpcServer | None = None
+
+    async def start(self) -> None:
+        """See `edge.http.server.Beside`."""
+        from heliograph.edge.grpc.server import GrpcServer
+
+        self._server = GrpcServer(self._handlers(), shared=True)
+        await self._server.start(*self._address)
+
+    async def stop(self) -> None:
+        """See `edge.http.server.Beside`."""
+        if self._server is not None:
+            await self._server.stop(self._longest)
