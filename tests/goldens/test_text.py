@@ -21,9 +21,10 @@ from heliograph.vision import quads
 from heliograph.vision.decode import Limits, decode
 from heliograph.vision.picture import Picture, Pixels, Size
 from heliograph.vision.quads import Quads
-from heliograph.vision.reading import Reader, Run, Stage
 from heliograph.vision.tasks.base import Decoder
+from heliograph.vision.tasks.chain import Run, Stage
 from heliograph.vision.tasks.classification import Scores
+from heliograph.vision.tasks.reading import Reader
 from heliograph.vision.tasks.text import (
     Ctc,
     TextBoxes,

@@ -2,7 +2,10 @@
 
 A model's release (see `releases.py`) says which version answers. A version that comes into service
 is loaded before the first call reaches it, and one that leaves stays in memory until no call that
-was let in with it can still come: a change loses no call.
+was let in with it can still come: a change loses no call. That holds for what operators ask of this
+process and for what it finds in the repository, which another process may have decided.
+
+Calls take no lock: they read `_products` and a product's `release`, which are only ever replaced.
 """
 
 from __future__ import annotations
@@ -10,116 +13,26 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
 import msgspec
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.registry import releases
-from heliograph.registry.releases import Release
+from heliograph.registry.following import accept, news, read_products, with_new
+from heliograph.registry.moving import Movers
+from heliograph.registry.releases import Change, Release
 from heliograph.registry.repository import Listing, Repository
+from heliograph.registry.shelves import M, Product, Servable, Shelf, alike
 from heliograph.registry.values import ModelPackage
 from heliograph.vision.tasks import TASKS
 
+__all__ = ["BUILTIN", "Catalog", "Product", "Servable", "Shelf"]
 BUILTIN = Path(__file__).parent / "builtin"
 log = logging.getLogger("heliograph.registry")
-
-
-class Servable(Protocol):
-    """A model that can be brought into memory and let go."""
-
-    @property
-    def state(self) -> str:
-        """`unloaded`, `loading`, `ready`, `unloading` or `failed`."""
-        ...
-
-    @property
-    def reason(self) -> str:
-        """Why it failed."""
-        ...
-
-    @property
-    def takes_calls(self) -> bool:
-        """Whether a call that comes now will find it."""
-        ...
-
-    def refusal(self) -> HeliographError:
-        """Why a call cannot have it now."""
-        ...
-
-    def load(self) -> None:
-        """Bring it into memory; raises `HeliographError`."""
-        ...
-
-    def unload(self) -> None:
-        """Let its calls finish and give its memory back."""
-        ...
-
-
-M = TypeVar("M", bound=Servable)
-
-
-@dataclass(frozen=True, slots=True)
-class Shelf(Generic[M]):
-    """One version of one model."""
-
-    package: ModelPackage
-    model: M
-
-    @property
-    def version(self) -> str:
-        """Its number as text."""
-        return str(self.package.version)
-
-    @property
-    def state(self) -> str:
-        """How far its loading is; see `Servable.state`."""
-        return self.model.state
-
-    @property
-    def reason(self) -> str:
-        """Why it failed to load; empty if it did not."""
-        return self.model.reason
-
-
-@dataclass(slots=True)
-class Product(Generic[M]):
-    """A model by name: its versions and its release."""
-
-    name: str
-    shelves: dict[str, Shelf[M]] = field(default_factory=dict[str, "Shelf[M]"])
-    release: Release = field(default_factory=Release)
-
-    @property
-    def versions(self) -> list[str]:
-        """Every version, lowest number first."""
-        return list(self.shelves)
-
-    def pick(self, asked: str = "", sticky: str = "") -> Shelf[M] | None:
-        """The version that answers a call; None if there is no such version."""
-        if asked:
-            return self.shelves.get(self.release.resolve(asked))
-        version = releases.choose(self.release, self.able() or self.versions, sticky)
-        return self.shelves.get(version)
-
-    def wanted(self) -> list[str]:
-        """The versions that must be in memory."""
-        named = self.release.named()
-        if releases.STABLE not in self.release.aliases and not self.release.split:
-            named.add(releases.latest([one for one in self.versions if self.release.serves(one)]))
-        return [one for one in self.versions if one in named and self.release.serves(one)]
-
-    def able(self) -> list[str]:
-        """The versions that can answer a call now."""
-        return [
-            version
-            for version, shelf in self.shelves.items()
-            if shelf.model.takes_calls and self.release.serves(version)
-        ]
+_TRIES = 8
 
 
 class Catalog(Generic[M]):
@@ -143,17 +56,23 @@ class Catalog(Generic[M]):
     ) -> None:
         self._repository = repository
         self._make = make
-        self._eager = eager
-        self._linger = linger
-        self._turn = threading.RLock()
+        # Held for moments only, never while something loads or is let go.
+        self._turn = threading.Condition()
+        self._movers = Movers[M](self._turn, self._is_wanted, eager=eager, linger=linger)
+        self._epoch = 0
         self._loaded = threading.Event()
-        self._leaving: list[threading.Timer] = []
+        self._told: dict[str, str] = {}
         self._products: dict[str, Product[M]] = {}
-        self._stamp = repository.stamp()
+        self._stamp: int | None = repository.stamp()
         listing = repository.scan()
-        for problem in listing.problems.values():
+        self._products = read_products(listing, {}, make)
+        for problem in listing.fatal():
             raise problem
-        self._apply(listing)
+        self._tell(listing)
+        for product in self._products.values():
+            _fits(product)
+        # What is there at the start is promised to be ready; what comes later is not.
+        self._promised = frozenset(self._products)
 
     # --- what calls ask ----------------------------------------------------------------------
 
@@ -161,6 +80,15 @@ class Catalog(Generic[M]):
     def products(self) -> dict[str, Product[M]]:
         """Every model by name."""
         return self._products
+
+    def problems(self, name: str) -> dict[str, str]:
+        """Why versions of a model that lie there cannot even be read, by what their folder says."""
+        return {
+            version: detail
+            for place, detail in self._told.items()
+            for model, _, version in [place.partition("/")]
+            if model == name
+        }
 
     @property
     def shelves(self) -> list[Shelf[M]]:
@@ -206,6 +134,8 @@ class Catalog(Generic[M]):
     def default(self, task: str, version: str = "", sticky: str = "") -> M:
         """The model that answers for a task: the one marked so, else the first by name.
 
+        While that one is not there another one does not step in: its answers would be others.
+
         Raises:
             HeliographError: `not_found` or `model_unavailable`.
         """
@@ -213,7 +143,7 @@ class Catalog(Generic[M]):
             raise HeliographError(Code.NOT_FOUND, f"There is no task {task[:60]!r}.")
         best = ""
         for name, product in self._products.items():
-            shelf = product.pick()
+            shelf = product.answering()
             if shelf and shelf.package.task == task and (not best or shelf.package.default):
                 best = name
                 if shelf.package.default:
@@ -224,10 +154,11 @@ class Catalog(Generic[M]):
 
     def shadow(self, name: str) -> M | None:
         """The version that gets a copy of this call, if one does."""
-        release = self._products[name].release
-        if release.shadow is None or random.random() >= release.shadow.share:  # noqa: S311
+        product = self._products.get(name)
+        shadow = product.release.shadow if product else None
+        if product is None or shadow is None or random.random() >= shadow.share:  # noqa: S311
             return None
-        shelf = self._products[name].shelves.get(release.resolve(release.shadow.version))
+        shelf = product.pick(shadow.version)
         return shelf.model if shelf and shelf.model.takes_calls else None
 
     def why_not_ready(self) -> str:
@@ -235,7 +166,9 @@ class Catalog(Generic[M]):
         wanted = [
             (product.name, product.shelves[version])
             for product in self._products.values()
+            if product.name in self._promised
             for version in product.wanted()
+            if not product.shelves[version].package.lazy
         ]
         if not self._loaded.is_set():
             waiting = [name for name, one in wanted if one.state in {"loading", "unloaded"}]
@@ -244,7 +177,7 @@ class Catalog(Generic[M]):
         failed = [
             name
             for name, one in wanted
-            if one.state == "failed" and not _answers(self._products[name])
+            if one.state == "failed" and not self._products[name].answers()
         ]
         return f"failed to load: {', '.join(failed)}" if failed else ""
 
@@ -252,7 +185,9 @@ class Catalog(Generic[M]):
 
     def load_all(self) -> None:
         """Load every version that should be in memory; one that fails is marked, not raised."""
-        self._settle()
+        products = list(self._products.values())
+        self._movers.bring(products)
+        self._movers.settle(products)
         self._loaded.set()
 
     def load_in_background(self, then: Callable[[], None] | None = None) -> None:
@@ -265,172 +200,242 @@ class Catalog(Generic[M]):
 
         threading.Thread(target=load, name="load-all", daemon=True).start()
 
-    def load(self, name: str, version: str = "") -> Shelf[M]:
-        """Bring a version into service; blocks until it is loaded.
+    def load(self, name: str, version: str = "", match: str = "") -> Shelf[M]:
+        """Bring a version into service, and keep it there; blocks until it is loaded.
+
+        Args:
+            name: the model's.
+            version: a number or an alias; by default the one that answers, and all versions that
+                were taken out of service are in it again.
+            match: as in `decide`.
 
         Raises:
-            HeliographError: `not_found`, or why it did not load.
+            HeliographError: `not_found`, `conflict`, or why it did not load: then nothing has
+                changed.
         """
-        self.refresh()
+        self._follow(patient=False)
         shelf = self.shelf(name, version)
         shelf.model.load()
-        product = self.product(name)
-        if not product.release.serves(shelf.version):
-            out = product.versions if "*" in product.release.unloaded else product.release.unloaded
+
+        def bring_in(product: Product[M], release: Release) -> Release:
+            out = product.versions if "*" in release.unloaded else release.unloaded
             still = tuple(one for one in out if version and one != shelf.version)
-            self._decide(name, msgspec.structs.replace(product.release, unloaded=still))
+            made = msgspec.structs.replace(release, unloaded=still)
+            if shelf.version in Product(name, product.shelves, made).wanted():
+                return made
+            return msgspec.structs.replace(made, loaded=(*made.loaded, shelf.version))
+
+        self._change(name, bring_in, match)
+        self._movers.settle([self.product(name)])
         return shelf
 
-    def unload(self, name: str, version: str = "") -> None:
+    def unload(self, name: str, version: str = "", match: str = "") -> None:
         """Take a version (by default all of them) out of service; blocks until memory is back.
 
         Raises:
-            HeliographError: `not_found`.
+            HeliographError: `not_found` or `conflict`.
         """
-        product = self.product(name)
-        going = [self.shelf(name, version)] if version else list(product.shelves.values())
-        out = {one.version for one in going} | set(product.release.unloaded)
-        still = tuple(sorted(out)) if version else ("*",)
-        self._decide(name, msgspec.structs.replace(product.release, unloaded=still))
-        for shelf in going:
-            shelf.model.unload()
+        self._follow(patient=False)
+        one = self.shelf(name, version).version if version else ""
 
-    def promote(self, name: str, version: str, reason: str) -> Release:
+        def take_out(product: Product[M], release: Release) -> Release:
+            del product
+            out = {one} | set(release.unloaded) if one else {"*"}
+            loaded = tuple(each for each in release.loaded if one and each != one)
+            return msgspec.structs.replace(release, unloaded=tuple(sorted(out)), loaded=loaded)
+
+        self._change(name, take_out, match)
+        for shelf in self.product(name).shelves.values():
+            if not one or shelf.version == one:
+                self._movers.let_go(shelf)
+
+    def promote(self, name: str, version: str, reason: str, match: str = "") -> Release:
         """Load a version and make it the stable one.
 
-        Raises:
-            HeliographError: `not_found`, or why it did not load: then nothing has changed.
-        """
-        self.refresh()
-        product, shelf = self.product(name), self.shelf(name, version)
-        before = product.pick()
-        shelf.model.load()
-        stable = before.version if before else ""
-        return self._decide(name, releases.promote(product.release, shelf.version, stable, reason))
+        Args:
+            name: the model's.
+            version: a number or an alias.
+            reason: who or what decided.
+            match: as in `decide`.
 
-    def rollback(self, name: str, reason: str) -> Release:
+        Raises:
+            HeliographError: `not_found`, `conflict`, or why it did not load: then nothing has
+                changed.
+        """
+
+        def raise_up(product: Product[M], release: Release) -> Release:
+            number = release.resolve(version)
+            if number not in product.shelves:
+                raise _absent()
+            return releases.promote(release, number, _before(product, release), reason)
+
+        return self._change(name, raise_up, match)
+
+    def rollback(self, name: str, reason: str, match: str = "") -> Release:
         """Take a split back, or go back to the stable version before this one.
 
         Raises:
             HeliographError: `not_found`, `conflict`, or why the earlier version did not load.
         """
-        return self.decide(name, releases.rollback(self.product(name).release, reason))
+        return self._change(
+            name,
+            lambda product, release: releases.rollback(release, product.versions, reason),
+            match,
+        )
 
-    def decide(self, name: str, release: Release) -> Release:
-        """Put a release into force: what it names is loaded first.
+    def amend(self, name: str, change: Change, match: str = "") -> Release:
+        """Change parts of a release; what is left out of `change` stays as it is.
 
         Raises:
-            HeliographError: `not_found`, `validation`, or why a version did not load.
+            HeliographError: as `decide`.
         """
-        self.refresh()
-        product = self.product(name)
-        releases.check(release, product.versions)
-        for version in sorted(release.named()):
-            product.shelves[version].model.load()
-        return self._decide(name, release)
+        return self._change(
+            name,
+            lambda product, release: releases.amend(release, change, _before(product, release)),
+            match,
+        )
+
+    def decide(self, name: str, release: Release, match: str = "") -> Release:
+        """Put a whole release into force: what it names is loaded first.
+
+        Args:
+            name: the model's.
+            release: what is decided.
+            match: the `etag` of the release that this one was made from; empty for whatever it is.
+
+        Raises:
+            HeliographError: `not_found`, `validation`, why a version did not load, or `conflict` if
+                somebody else has decided since.
+        """
+        return self._change(name, lambda _product, _release: release, match)
 
     def refresh(self) -> bool:
-        """Look whether packages or releases have changed, and follow; True if they have."""
+        """Look whether packages or releases have changed, and follow; True if they have.
+
+        A folder that changes while one looks is let be until the next look: it is being copied.
+        """
+        return self._follow(patient=True)
+
+    def close(self) -> None:
+        """Stop waiting for versions to leave."""
+        self._movers.close()
+
+    # --- how it is done ----------------------------------------------------------------------
+
+    def _change(
+        self, name: str, rule: Callable[[Product[M], Release], Release], match: str = ""
+    ) -> Release:
+        """Work the next release out of the last, load what it needs, write it, put it in force.
+
+        Nothing is locked while versions load. If somebody else has decided meanwhile, in whatever
+        process, the next release is worked out anew from theirs: no decision is lost.
+        """
+        self._follow(patient=False)
+        for _ in range(_TRIES):
+            product = self.product(name)
+            last = self._repository.release(name)
+            if match and match != last.etag:
+                raise _overtaken(name)
+            made = releases.pinned(rule(product, last), _before(product, last))
+            releases.check(made, product.versions)
+            alike(made, product)
+            if made == last == product.release:
+                return made
+            for version in sorted(news(product.release, made)):
+                product.shelves[version].model.load()
+            if self._commit(name, last, made):
+                log.info("%s: %s", name, made.reason or "its release has changed")
+                self._movers.settle([self.product(name)])
+                return made
+        raise _overtaken(name)
+
+    def _commit(self, name: str, last: Release, made: Release) -> bool:
+        """Write a release and put it in force, if all is still as it was made for."""
+        with self._movers.brought(lambda: [Product(name, self.product(name).shelves, made)]):
+            product = self.product(name)
+            needed = [product.shelves[one] for one in news(product.release, made)]
+            if not all(one.model.takes_calls for one in needed):
+                return False
+            with self._repository.turn(name):
+                if self._repository.release(name) != last:
+                    return False
+                self._repository.write(name, made)
+            # The stamp is let be: the next look must see whatever else has changed.
+            self._epoch += 1
+            product.release = made
+        return True
+
+    def _follow(self, *, patient: bool) -> bool:
+        """Take over what has changed in the repository: load what comes, then put it in force."""
         stamp = self._repository.stamp()
         with self._turn:
             if stamp == self._stamp:
                 return False
-            self._stamp = stamp
-            listing = self._repository.scan()
-            for place, problem in listing.problems.items():
-                log.error("%s is not served: %s", place, problem.detail)
-            gone = self._apply(listing)
-        self._settle()
-        self._leave(gone)
+            listing = self._repository.scan(patient=patient)
+            self._stamp = None if listing.moving else stamp
+            coming = read_products(listing, self._products, self._make)
+            self._tell(listing)
+            self._epoch += 1
+            epoch = self._epoch
+            self._products = {
+                name: with_new(self._products.get(name), coming.get(name))
+                for name in sorted({*self._products, *coming})
+            }
+        with self._movers.brought(coming.values):
+            there = [*self.shelves, *(one for each in coming.values() for one in _shelves(each))]
+            if epoch == self._epoch:
+                self._products = {
+                    name: accept(product, self._products.get(name))
+                    for name, product in coming.items()
+                }
+            else:
+                # Somebody has decided or looked since, and knew more: look again.
+                self._stamp = None
+            kept = {id(shelf) for shelf in self.shelves}
+        self._movers.settle(list(self._products.values()))
+        self._movers.leave({id(one): one for one in there if id(one) not in kept}.values())
         return True
 
-    def close(self) -> None:
-        """Stop waiting for versions to leave."""
-        for timer in self._leaving:
-            timer.cancel()
+    def _tell(self, listing: Listing) -> None:
+        """Log problems, each once."""
+        told = {place: problem.detail for place, problem in listing.problems.items()}
+        for place, detail in told.items():
+            if self._told.get(place) != detail:
+                log.error("%s is not served: %s", place, detail)
+        self._told = told
 
-    # --- how it is done ----------------------------------------------------------------------
-
-    def _apply(self, listing: Listing) -> list[Shelf[M]]:
-        """Take a listing over; returns the shelves that are no more."""
-        gone: list[Shelf[M]] = []
-        products: dict[str, Product[M]] = {}
-        for name, packages in sorted(listing.packages.items()):
-            old = self._products.get(name, Product[M](name))
-            product = Product[M](name, release=listing.releases.get(name, Release()))
-            for version, package in packages.items():
-                shelf = old.shelves.get(version)
-                if shelf is None or shelf.package != package:
-                    shelf = Shelf(package, self._make(package))
-                product.shelves[version] = shelf
-            products[name] = product
-        kept = {id(shelf) for one in products.values() for shelf in one.shelves.values()}
-        gone += [shelf for shelf in self.shelves if id(shelf) not in kept]
-        self._products = products
-        return gone
-
-    def _decide(self, name: str, release: Release) -> Release:
-        with self._turn:
-            self._repository.write(name, release)
-            self._products[name].release = release
-            self._stamp = self._repository.stamp()
-        log.info("%s: %s", name, release.reason or "its release has changed")
-        self._settle()
-        return release
-
-    def _settle(self) -> None:
-        """Load what should be in memory and is not, several at once; let the others leave."""
-        products = list(self._products.values())
-        coming = [
-            product.shelves[version]
-            for product in products
-            for version in product.wanted()
-            if product.shelves[version].state in {"unloaded", "failed"}
-        ]
-        if coming and self._eager:
-            with ThreadPoolExecutor(4, thread_name_prefix="load") as pool:
-                list(pool.map(_load, coming))
-        self._leave(
-            [shelf for product in products for shelf in _idle(product) if shelf.state == "ready"]
-        )
-
-    def _leave(self, shelves: Sequence[Shelf[M]]) -> None:
-        """Unload later: calls that were let in with these versions still come."""
-        for shelf in shelves:
-            timer = threading.Timer(self._linger, self._unload, (shelf,))
-            timer.daemon = True
-            self._leaving.append(timer)
-            timer.start()
-        self._leaving = [one for one in self._leaving if not one.finished.is_set()]
-
-    def _unload(self, shelf: Shelf[M]) -> None:
+    def _is_wanted(self, shelf: Shelf[M]) -> bool:
         product = self._products.get(shelf.package.name)
-        still = product is not None and product.shelves.get(shelf.version) is shelf
-        if product is None or not still or shelf in _idle(product):
-            shelf.model.unload()
+        if product is None or product.shelves.get(shelf.version) is not shelf:
+            return False
+        return shelf not in product.idle() and product.release.serves(shelf.version)
 
 
-def _load(shelf: Shelf[M]) -> None:
+def _shelves(product: Product[M]) -> list[Shelf[M]]:
+    return list(product.shelves.values())
+
+
+def _before(product: Product[M], release: Release) -> str:
+    """The version that answers under a release, whatever a split tries."""
+    shelf = Product(product.name, product.shelves, release).answering()
+    return shelf.version if shelf else ""
+
+
+def _fits(product: Product[M]) -> None:
     try:
-        shelf.model.load()
-    except HeliographError:
-        log.exception("model %s@%s did not load", shelf.package.name, shelf.version)
+        releases.check(product.release, product.versions)
+    except HeliographError as error:
+        raise HeliographError(
+            Code.MODEL_INVALID, f"{product.name}/release.json: {error.detail}"
+        ) from error
 
 
-def _idle(product: Product[M]) -> list[Shelf[M]]:
-    """The versions that nobody asks for; what answers now stays until another one can."""
-    answering = product.pick()
-    wanted = product.wanted()
-    return [
-        shelf
-        for version, shelf in product.shelves.items()
-        if version not in wanted and shelf is not answering
-    ]
-
-
-def _answers(product: Product[M]) -> bool:
-    shelf = product.pick()
-    return shelf is not None and shelf.model.takes_calls
+def _overtaken(name: str) -> HeliographError:
+    return HeliographError(
+        Code.CONFLICT,
+        f"Somebody else has changed the release of {name} since you looked. Look again: GET "
+        f"/api/v1/models/{name}/release.",
+    )
 
 
 def _absent() -> HeliographError:

@@ -7,12 +7,14 @@ versions. Versions never change; a release does, and only by making the next one
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from heliograph.core.errors import Code, HeliographError
 
@@ -59,6 +61,7 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         split: shares of versions (numbers or aliases) by weight; empty for all to `stable`.
         shadow: see `Shadow`.
         gates: see `Gates`.
+        loaded: versions that an operator keeps in memory beside those that the release names.
         unloaded: versions (or `*`) that an operator took out of service.
         history: earlier versions of `stable`, the latest last.
         reason: why it is as it is: who or which gate decided.
@@ -68,9 +71,16 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     split: dict[str, Annotated[float, msgspec.Meta(ge=0)]] = {}
     shadow: Shadow | None = None
     gates: Gates | None = None
+    loaded: tuple[str, ...] = ()
     unloaded: tuple[str, ...] = ()
     history: tuple[str, ...] = ()
     reason: str = ""
+
+    @property
+    def etag(self) -> str:
+        """Names exactly this release, so that two who change it at once notice each other."""
+        said = msgspec.json.encode(self, order="deterministic")
+        return hashlib.blake2b(said, digest_size=8).hexdigest()
 
     def resolve(self, asked: str) -> str:
         """The version that a number or an alias stands for."""
@@ -83,7 +93,26 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     def named(self) -> set[str]:
         """Every version that the release speaks of, so that it must be in memory."""
         shadow = [self.shadow.version] if self.shadow else []
-        return {self.resolve(one) for one in [*self.aliases.values(), *self.split, *shadow]}
+        return set(self.aliases.values()) | {self.resolve(one) for one in [*self.split, *shadow]}
+
+
+class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an operator changes of a release; what is left out stays as it is.
+
+    Attributes:
+        aliases: version by name; null takes a name away. Without `stable` the latest version
+            answers as soon as it is loaded.
+        split: shares of versions by weight; null ends the split.
+        shadow: a version that gets copies of calls; null ends it.
+        gates: when a new version is taken back by itself; null for never.
+        reason: why, for those who look later.
+    """
+
+    aliases: dict[str, str | None] | UnsetType = UNSET
+    split: dict[str, Annotated[float, msgspec.Meta(ge=0)]] | UnsetType | None = UNSET
+    shadow: Shadow | UnsetType | None = UNSET
+    gates: Gates | UnsetType | None = UNSET
+    reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
 
 
 def latest(versions: Sequence[str]) -> str:
@@ -100,11 +129,28 @@ def choose(release: Release, ready: Sequence[str], sticky: str = "") -> str:
         sticky: calls with the same text get the same version as long as the split is the same.
 
     Returns:
-        A version, which may be one that is not ready if the release names it; empty for none.
+        A version; one that is not ready only if the release names no other; empty for none.
     """
     if release.split:
-        return release.resolve(_draw(release.split, sticky))
+        return _draw(_weights(release, ready), sticky)
     return release.aliases.get(STABLE) or latest(ready)
+
+
+def shares(release: Release, ready: Sequence[str]) -> dict[str, float]:
+    """Which part of the calls that ask for no version each version gets, 0-1; sums to 1."""
+    weights = _weights(release, ready) if release.split else {choose(release, ready): 1.0}
+    total = sum(weights.values())
+    return {version: weight / total for version, weight in weights.items() if version}
+
+
+def _weights(release: Release, ready: Sequence[str]) -> dict[str, float]:
+    """The weights of a split by version; of those that can answer, if there are any."""
+    weights: dict[str, float] = {}
+    for name, weight in release.split.items():
+        version = release.resolve(name)
+        weights[version] = weights.get(version, 0.0) + weight
+    able = {version: weight for version, weight in weights.items() if version in ready}
+    return able if any(able.values()) else weights
 
 
 def _draw(split: Mapping[str, float], sticky: str) -> str:
@@ -138,14 +184,60 @@ def promote(release: Release, version: str, before: str, reason: str) -> Release
     if before and before != version:
         history = (*history, before)[-_KEPT:]
     aliases = {name: to for name, to in release.aliases.items() if name != CANARY}
+    shadow = release.shadow
+    if shadow and release.resolve(shadow.version) == version:
+        shadow = None
     return msgspec.structs.replace(
         release,
         aliases=aliases | {STABLE: version},
         split={},
+        shadow=shadow,
         unloaded=tuple(one for one in release.unloaded if one not in {version, "*"}),
         history=history,
         reason=reason,
     )
+
+
+def amend(release: Release, change: Change, before: str) -> Release:
+    """The release with an operator's change.
+
+    Args:
+        release: as it was.
+        change: what is to be different.
+        before: the version that answered until now, see `promote`.
+    """
+    made = msgspec.structs.replace(release, reason=change.reason)
+    if change.aliases is not UNSET:
+        for name, version in change.aliases.items():
+            aliases = {one: to for one, to in made.aliases.items() if one != name}
+            if version is not None and name == STABLE and version != before:
+                made = promote(made, made.resolve(version), before, change.reason)
+            else:
+                kept = aliases if version is None else aliases | {name: made.resolve(version)}
+                made = msgspec.structs.replace(made, aliases=kept)
+    if change.split is not UNSET:
+        made = msgspec.structs.replace(made, split=change.split or {})
+    if change.shadow is not UNSET:
+        made = msgspec.structs.replace(made, shadow=change.shadow)
+    if change.gates is not UNSET:
+        made = msgspec.structs.replace(made, gates=change.gates)
+    return made
+
+
+def pinned(release: Release, before: str) -> Release:
+    """The release with a stable version, where it has a new one on trial.
+
+    Without a stable version the latest one answers: the very one that a split tries, and that
+    taking the split back would then give all calls to.
+
+    Args:
+        release: what is to be decided.
+        before: the version that answered until now; empty for none.
+    """
+    tried = sum(share > 0 for share in release.split.values()) > 1 or release.shadow is not None
+    if not tried or not before or STABLE in release.aliases:
+        return release
+    return msgspec.structs.replace(release, aliases=release.aliases | {STABLE: before})
 
 
 def incumbent(release: Release, versions: Sequence[str]) -> str:
@@ -169,23 +261,38 @@ def take_back(release: Release, versions: Sequence[str], reason: str) -> Release
     return msgspec.structs.replace(release, aliases=aliases, split={}, shadow=None, reason=reason)
 
 
-def rollback(release: Release, reason: str) -> Release:
+def rollback(release: Release, versions: Sequence[str], reason: str) -> Release:
     """Take a running split back; without one, go back to the previous stable version.
+
+    Args:
+        release: as it was.
+        versions: every version there is; a stable version of old that is no more is passed over.
+        reason: who or what decided.
 
     Raises:
         HeliographError: `conflict` if there is nothing to go back to.
     """
     if release.split:
         aliases = {name: to for name, to in release.aliases.items() if name != CANARY}
+        aliases[STABLE] = incumbent(release, versions)
         return msgspec.structs.replace(release, aliases=aliases, split={}, reason=reason)
-    if not release.history:
+    now = release.aliases.get(STABLE)
+    history = [one for one in release.history if one in versions]
+    while history and history[-1] == now:
+        history.pop()
+    if not history:
         raise HeliographError(
-            Code.CONFLICT, "There is no earlier version to go back to: nothing was promoted yet."
+            Code.CONFLICT, "There is no earlier stable version here that one could go back to."
         )
+    shadow = release.shadow
+    if shadow and release.resolve(shadow.version) == history[-1]:
+        shadow = None
     return msgspec.structs.replace(
         release,
-        aliases=release.aliases | {STABLE: release.history[-1]},
-        history=release.history[:-1],
+        aliases=release.aliases | {STABLE: history[-1]},
+        shadow=shadow,
+        unloaded=tuple(one for one in release.unloaded if one not in {history[-1], "*"}),
+        history=tuple(history[:-1]),
         reason=reason,
     )
 
@@ -207,5 +314,15 @@ def check(release: Release, versions: Sequence[str]) -> None:
                 Code.VALIDATION,
                 f"There is no version {version[:60]!r}; there are {', '.join(versions)}.",
             )
-    if release.split and sum(release.split.values()) <= 0:
-        raise HeliographError(Code.VALIDATION, "The weights of a split must sum to more than 0.")
+    weights = release.split.values()
+    if weights and not (0 < sum(weights) < math.inf and min(weights) >= 0):
+        raise HeliographError(
+            Code.VALIDATION, "The weights of a split are 0 or more and sum to more than 0."
+        )
+    if release.shadow and not release.split:
+        shadow = release.resolve(release.shadow.version)
+        if shadow == release.aliases.get(STABLE):
+            raise HeliographError(
+                Code.VALIDATION,
+                f"Version {shadow} answers the calls; only another one can be its shadow.",
+            )

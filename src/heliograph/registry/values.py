@@ -73,6 +73,9 @@ class ModelPackage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         provenance: who trained it, on what.
         engine: which engine runs the file unless a measured plan says otherwise.
         default: whether it answers for its task when no model is named.
+        requires: Python distributions, as `NAME==VERSION`, that its parts come from beside its
+            `weights.source`; a built-in package that lacks one is not served.
+        lazy: it is loaded on its first call instead of at the start: for large models that few ask.
         weights: the model file; None for tasks that need none (engine `identity`).
         labels: name of a text file in the package, one label a line by class id.
         metrics: published or measured figures.
@@ -91,6 +94,8 @@ class ModelPackage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     provenance: str = ""
     engine: Literal["onnx", "openvino", "identity", "torch", "tensorflow", "pipeline"]
     default: bool = False
+    requires: tuple[str, ...] = ()
+    lazy: bool = False
     weights: Weights | None = None
     labels: str = ""
     metrics: tuple[Metric, ...] = ()

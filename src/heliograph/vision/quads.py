@@ -7,7 +7,7 @@ quad tells which way its text is turned: cutting out a quad always gives upright
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -68,7 +68,7 @@ def half_turn(corners: Quads) -> Quads:
     return np.roll(corners, 2, axis=-2)
 
 
-def signed_area(corners: Quads) -> float:
+def signed_area(corners: NDArray[Any]) -> float:
     """Area in square pixels; positive where the corners run clockwise on the picture."""
     x, y = corners[:, 0].astype(np.float64), corners[:, 1].astype(np.float64)
     return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
@@ -130,14 +130,32 @@ def boxes(corners: Quads) -> NDArray[np.float32]:
 
 def overlap(one: Quads, other: Quads) -> float:
     """Intersection over union of two convex quads, 0-1."""
+    # OpenCV's intersectConvexConvex errs where corners or sides of the two coincide.
     areas = abs(signed_area(one)), abs(signed_area(other))
-    shared = float(cv2.intersectConvexConvex(_clockwise(one), _clockwise(other))[0])
+    shared = abs(signed_area(_clipped(_clockwise(one), _clockwise(other))))
     union = sum(areas) - shared
     return min(1.0, shared / union) if union > 0 else 0.0
 
 
-def _clockwise(corners: Quads) -> Quads:
-    return np.ascontiguousarray(corners if signed_area(corners) >= 0 else corners[::-1])
+def _clockwise(corners: Quads) -> NDArray[np.float64]:
+    return np.array(corners if signed_area(corners) >= 0 else corners[::-1], np.float64)
+
+
+def _clipped(polygon: NDArray[np.float64], by: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What of a convex polygon is inside another, both clockwise (Sutherland and Hodgman, 1974)."""
+    for start, end in zip(by, np.roll(by, -1, axis=0), strict=True):
+        side = end - start
+        inside = side[0] * (polygon[:, 1] - start[1]) - side[1] * (polygon[:, 0] - start[0])
+        kept: list[NDArray[np.float64]] = []
+        for at in range(len(polygon)):
+            before, here = inside[at - 1], inside[at]
+            if (before < 0) != (here < 0):
+                share = before / (before - here)
+                kept.append(polygon[at - 1] + share * (polygon[at] - polygon[at - 1]))
+            if here >= 0:
+                kept.append(polygon[at])
+        polygon = np.array(kept).reshape(-1, 2)
+    return polygon
 
 
 def reading_order(corners: Quads) -> list[int]:
@@ -154,6 +172,12 @@ def reading_order(corners: Quads) -> list[int]:
     """
     if not len(corners):
         return []
+    # From one order to begin with: of equals, which comes first must not depend on who found them.
+    same = np.lexsort(corners.reshape(len(corners), -1).T)
+    return same[_rows(corners[same])].tolist()
+
+
+def _rows(corners: Quads) -> list[int]:
     x, y = _course(corners)
     turned = corners.astype(np.float64) @ np.array([[x, -y], [y, x]])
     left = turned[:, :, 0].min(axis=1)

@@ -12,6 +12,7 @@ from heliograph.vision.tasks import (
     keypoints,
     pipelines,
     process,
+    reading,
     segmentation,
     text,
 )
@@ -63,6 +64,7 @@ AnyDecoder = (
     | edges.EdgeMap
     | text.TextBoxes
     | text.Ctc
+    | reading.Reading
     | embedding.Vector
     | embedding.Nearest
     | enhancement.PictureOutput

@@ -6,75 +6,30 @@
     crops   -> recogniser  text and score                      in batches
     lines   -> order       as one reads them
 
-The chain knows models only as `Stage`s: what to feed, how to run, how to read the answer. A batch
-holds lines of one tensor shape only, so that what a line says never depends on its neighbours.
+The chain knows models only as `Stage`s (`chain.py`); `Reading` is it as a package declares it.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any
 
 import cv2
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from heliograph.vision import quads
-from heliograph.vision.geometry import Placement
 from heliograph.vision.picture import Picture, Pixels, Size
-from heliograph.vision.prepare import InputSpec, prepare
+from heliograph.vision.prepare import prepare
 from heliograph.vision.quads import Quads
-from heliograph.vision.tasks.base import Decoder, Raw
+from heliograph.vision.tasks.chain import Chain, Stage, StageOf
 from heliograph.vision.tasks.classification import ClassificationOptions, Scores
 from heliograph.vision.tasks.text import Ctc, Read, TextBoxes, TextLines, TextOptions, arranged
-
-D = TypeVar("D", bound=Decoder)
-
-Run = Callable[[NDArray[Any]], Mapping[str, NDArray[Any]]]
-"""Tensors of one shape with a batch axis -> the model's outputs by name, with the batch axis."""
 
 _STRIP, _SCRAP, _FRAME = 4, 128, 4
 
 UPSIDE_DOWN = "180"
 """The label by which a direction classifier says that a line lies upside down."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stage(Generic[D]):
-    """One of the models.
-
-    Attributes:
-        input: what it wants to be fed.
-        decoder: how its answer is read.
-        run: runs it.
-        labels: by class id.
-        batch: most pictures in one run.
-    """
-
-    input: InputSpec
-    decoder: D
-    run: Run
-    labels: Sequence[str] = ()
-    batch: int = 1
-
-    def answers(self, pictures: Sequence[Pixels]) -> Iterator[tuple[int, Raw, Placement]]:
-        """Run every picture; yields its index, its outputs and its placement, in any order."""
-        of_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        tensors: list[NDArray[Any]] = []
-        placements: list[Placement] = []
-        for at, pixels in enumerate(pictures):
-            tensor, placement = prepare(Picture(pixels, _size(pixels), ""), self.input)
-            of_shape[tensor.shape].append(at)
-            tensors.append(tensor)
-            placements.append(placement)
-        for alike in of_shape.values():
-            for start in range(0, len(alike), self.batch):
-                batch = alike[start : start + self.batch]
-                outputs = self.run(np.stack([tensors[at] for at in batch]))
-                for row, at in enumerate(batch):
-                    yield at, {name: one[row] for name, one in outputs.items()}, placements[at]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,3 +127,29 @@ def _framed(pixels: Pixels) -> tuple[Pixels, int, int]:
 
 def _wanted(line: Read, options: TextOptions) -> bool:
     return bool(line.text) and line.score >= options.min_score
+
+
+class Reading(Chain, frozen=True, tag="reading"):
+    """A whole picture read by three models in service.
+
+    Attributes:
+        find: the model that finds lines; its decoder is `text-boxes`.
+        read: the one that reads a line; its decoder is `ctc`.
+        turn: the one that tells which lines lie upside down; its decoder is `scores`; empty for
+            none.
+        sure: score from which that one is believed, 0-1.
+    """
+
+    find: str
+    read: str
+    turn: str = ""
+    sure: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.9
+
+    def models(self) -> tuple[str, ...]:
+        """See `Chain.models`."""
+        return tuple(filter(None, (self.find, self.read, self.turn)))
+
+    def walk(self, picture: Picture, stage: StageOf, options: Any) -> TextLines:
+        """See `Chain.walk`."""
+        turn = stage(self.turn) if self.turn else None
+        return Reader(stage(self.find), stage(self.read), turn, self.sure).read(picture, options)

@@ -2,7 +2,7 @@
 
 Three models read a picture: one finds the quads of lines (`text-boxes`), one tells which of them
 lie upside down (a classifier), one reads each line (`ctc`). Each is a model of its own; the chain
-of the three is `vision/reading.py`.
+of the three is `vision/tasks/reading.py`.
 """
 
 from __future__ import annotations
