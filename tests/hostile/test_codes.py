@@ -69,11 +69,19 @@ ODD = {
 
 ELSEWHERE = {
     Code.INTERNAL: "a bug of ours; tests/unit/edge/test_errors.py plants one",
+    Code.CONFLICT: "two operators at once; tests/stories/test_releases.py",
+    Code.MODEL_CRASHED_ON_LOAD: "tests/hostile/test_walls.py",
+    Code.MODEL_EXTERNAL_DATA: "told to who imports; tests/hostile/test_models_onnx.py",
+    Code.MODEL_FORMAT: "likewise; tests/hostile/test_models.py",
     Code.MODEL_INVALID: "told to operators at the start; tests/unit/registry and unit/runtimes",
+    Code.MODEL_OP_FORBIDDEN: "told to who imports; tests/hostile/test_models_onnx.py",
+    Code.MODEL_RESOURCE_LIMIT: "likewise; also tests/unit/serving/test_budget.py",
+    Code.MODEL_SIGNATURE: "told to operators; tests/unit/registry/test_signing.py",
+    Code.STORAGE_FULL: "told to operators; tests/unit/registry/test_repository.py",
+    Code.UNSAFE_FORMAT: "told to who imports; tests/hostile/test_models.py",
 }
 NOT_YET = {
     Code.FORBIDDEN: "there is one key, and it may do everything; roles come with accounts",
-    Code.STORAGE_FULL: "nothing is written while serving; uploads and the ledger come later",
 }
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 _SPEC = importlib.util.spec_from_file_location(
     "protos_tool", Path(__file__).parents[2] / "tools" / "protos.py"
 )
-assert _SPEC is not None and _SPEC.loader is not None
+assert _SPEC is not None
+assert _SPEC.loader is not None
 _TOOL = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(_TOOL)
 

@@ -6,8 +6,11 @@ import sys
 
 import click
 
+from heliograph.cli.import_ import import_model
+from heliograph.cli.index import index, nearest
 from heliograph.cli.models import models
 from heliograph.cli.predict import predict, process
+from heliograph.cli.releases import COMMANDS
 from heliograph.cli.serve import serve
 from heliograph.core.errors import HeliographError
 
@@ -18,7 +21,7 @@ def cli() -> None:
     """Image models as a service: a picture in, an answer out."""
 
 
-for command in (serve, predict, process, models):
+for command in (serve, predict, process, models, import_model, index, nearest, *COMMANDS):
     cli.add_command(command)
 
 

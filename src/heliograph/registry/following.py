@@ -45,10 +45,9 @@ def read_products(
             if shelf is None or (shelf.package, shelf.mark) != (package, mark):
                 try:
                     shelf = Shelf(package, make(package), mark)
-                except (OSError, ValueError):
-                    listing.problems[f"{name}/{Path(package.folder).name}"] = HeliographError(
-                        Code.MODEL_INVALID, f"{name}: its labels cannot be read as UTF-8"
-                    )
+                except (OSError, ValueError, HeliographError) as error:
+                    where = f"{name}/{Path(package.folder).name}"
+                    listing.problems[where] = _problem(name, error)
                     continue
             shelves[version] = shelf
         for version, shelf in old.shelves.items():
@@ -59,6 +58,12 @@ def read_products(
             release = old.release if name in listing.problems else told
             found[name] = Product(name, _in_order(shelves), release)
     return found
+
+
+def _problem(name: str, error: Exception) -> HeliographError:
+    if isinstance(error, HeliographError):
+        return error
+    return HeliographError(Code.MODEL_INVALID, f"{name}: its labels cannot be read as UTF-8")
 
 
 def with_new(old: Product[M] | None, coming: Product[M] | None) -> Product[M]:

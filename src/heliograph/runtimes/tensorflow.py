@@ -173,11 +173,13 @@ def _keras(path: Path) -> _Loaded:
     model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
     specs = {one.name: tf.TensorSpec(one.shape, one.dtype, name=one.name) for one in model.inputs}
     names = list(specs)
+    # A Sequential has no `input` of its own once it is loaded.
+    wanted = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
     @tf.function(autograph=False)
     def answer(given: Mapping[str, Any]) -> Mapping[str, Any]:
         # The model wants its inputs as it was built: one, a list or a dict of them.
-        packed = keras.tree.pack_sequence_as(model.input, [given[name] for name in names])
+        packed = keras.tree.pack_sequence_as(wanted, [given[name] for name in names])
         found = model(packed, training=False)
         return _named(found, model.output_names)
 

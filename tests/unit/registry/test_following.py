@@ -188,17 +188,21 @@ def test_labels_that_cannot_be_read_stop_no_look(
 ) -> None:
     def make(package: Any) -> Toy:
         package.read_labels()
+        if package.version == 3:
+            raise HeliographError(Code.MODEL_INVALID, "Its index is not there.")
         return Toy(package, str)
 
     write(tmp_path, "a", 1)
     found = Catalog(Repository([tmp_path]), make)
     found.load_all()
     (write(tmp_path, "a", 2) / "labels.txt").write_bytes(b"\xff\xfe\xfa")
+    write(tmp_path, "a", 3)
     write(tmp_path, "b", 1)
     look(found)
     assert answers(found) == "a@1"
     assert answers(found, "b") == "b@1"
-    assert "a/2 is not served" in caplog.text
+    assert "a/2 is not served: a: its labels cannot be read as UTF-8" in caplog.text
+    assert found.problems("a")["3"] == "Its index is not there."
 
 
 def test_a_model_that_comes_broken_does_not_take_readiness_from_the_others(

@@ -95,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002, ARG002 - its name
         return
 
 
@@ -120,10 +120,16 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     server.server_close()
 
 
+def quiet(file: str, have: int, size: int) -> None:
+    """Nobody watches."""
+
+
 def get(tmp_path: Path, source: str = "hf:org/name") -> Path:
     folder = tmp_path / "fetched"
     folder.mkdir(exist_ok=True)
-    return fetch(source, folder, lambda *_: None, cache=tmp_path / "cache")
+    made = fetch(source, folder, quiet, cache=tmp_path / "cache")
+    assert COMMIT in made.origin or source.startswith("http")
+    return made.path
 
 
 def refused(tmp_path: Path, code: Code, source: str = "hf:org/name") -> str:
@@ -174,10 +180,10 @@ def test_a_later_run_goes_on_too(hub: Hub, tmp_path: Path) -> None:
         Download(Reach.of(hub.address), cache=cache, pause=0.01) as download,
         pytest.raises(HeliographError) as failed,
     ):
-        download.file(address, tmp_path / "a", wanted, lambda *_: None)
+        download.file(address, tmp_path / "a", wanted, quiet)
     assert failed.value.code is Code.MODEL_UNAVAILABLE
     with Download(Reach.of(hub.address), cache=cache) as download:
-        download.file(address, tmp_path / "a", wanted, lambda *_: None)
+        download.file(address, tmp_path / "a", wanted, quiet)
     assert hub.asked[-1][1]["Range"] == "bytes=1000-"
     assert (tmp_path / "a").read_bytes() == ONNX
 
@@ -250,8 +256,6 @@ def test_plain_addresses(hub: Hub, tmp_path: Path) -> None:
 def test_a_hub_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     refused(tmp_path, Code.MODEL_UNAVAILABLE)
-    monkeypatch.delenv("HF_ENDPOINT")
-    assert "HF_ENDPOINT" in refused(tmp_path, Code.VALIDATION)
 
 
 @pytest.mark.parametrize(

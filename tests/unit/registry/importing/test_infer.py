@@ -163,7 +163,7 @@ def test_a_network_that_scales_its_input_itself_needs_no_answer(bring: Import) -
         nodes,
         models.floats("images", "N", 3, 8, 8),
         models.floats("scores", "N", 3),
-        {"n": np.float32(255)},
+        {"n": np.array(255, np.float32)},
     )
     brought = bring(made, labels__txt="r\ng\nb\n")
     assert "first operation is Div" in reasons(brought)["scaling"]
