@@ -16,7 +16,7 @@ ADDRESS = sys.argv[1]
 async def refused(call: Awaitable[Any]) -> str:
     try:
         await call
-    except Exception as error:  # noqa: BLE001 - whatever the client makes of a refusal
+    except Exception as error:
         return str(error)
     return ""
 

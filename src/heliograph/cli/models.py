@@ -11,7 +11,8 @@ import msgspec
 from heliograph.app import tune_model
 from heliograph.core.errors import HeliographError
 from heliograph.registry.catalog import BUILTIN
-from heliograph.registry.repository import find_packages
+from heliograph.registry.releases import Release, shares
+from heliograph.registry.repository import Listing, Repository, find_packages
 from heliograph.registry.sources import locate
 from heliograph.registry.values import ModelPackage
 from heliograph.runtimes.base import Plan
@@ -34,7 +35,7 @@ def models(context: click.Context, home: str | None, *, as_json: bool) -> None:
         cards = [msgspec.to_builtins(one, enc_hook=str) for one in packages.values()]
         click.echo(json.dumps(cards, indent=2))
         return
-    _print(list(packages.values()))
+    _print(list(packages.values()), Repository([BUILTIN, folder / "models"]).scan())
 
 
 @models.command()
@@ -101,16 +102,37 @@ def _plan(plan: Plan) -> str:
     )
 
 
-def _print(packages: list[ModelPackage]) -> None:
+def _print(packages: list[ModelPackage], found: Listing) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, header_style="bold")
-    for name in ("name", "task", "default", "engine", "licence", "accuracy (published)"):
-        table.add_column(name, overflow="fold")
+    columns = ("name", "versions", "task", "default", "engine", "licence", "accuracy (published)")
+    for name in columns:
+        table.add_column(name, overflow="fold", no_wrap=name in {"name", "versions"})
     for one in packages:
         figures = "; ".join(f"{m.name} {m.value:g} on {m.data}" for m in one.metrics)
+        default = "yes" if one.default else ""
         table.add_row(
-            one.name, one.task, "yes" if one.default else "", one.engine, one.licence, figures
+            one.name,
+            _versions(found, one.name),
+            one.task,
+            default,
+            one.engine,
+            one.licence,
+            figures,
         )
     Console().print(table)
+
+
+def _versions(found: Listing, name: str) -> str:
+    """The versions there are and, of several, the share of calls that each gets."""
+    release, versions = found.releases.get(name, Release()), list(found.packages[name])
+    if len(versions) == 1:
+        return versions[0]
+    serving = [one for one in versions if release.serves(one)]
+    got = shares(release, serving)
+    return ", ".join(
+        f"{one} ({100 * got[one]:.4g} %)" if got.get(one) and one in serving else one
+        for one in versions
+    )

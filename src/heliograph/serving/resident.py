@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Self
 
 from heliograph.core.errors import Code, HeliographError
+from heliograph.runtimes import heap
 from heliograph.runtimes.base import Runner, Tensor
 from heliograph.serving.budget import Budget
 
@@ -35,6 +36,7 @@ class Copies(NamedTuple):
         """Give back the memory of all of them."""
         for runner in filter(None, self):
             runner.close()
+        heap.give_back()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,7 @@ class Resident:
             raise
 
     def _fail(self, state: State, reason: str) -> None:
+        heap.give_back()
         with self._turn:
             self.state, self.reason = state, reason
             self._turn.notify_all()

@@ -281,6 +281,14 @@ _COMMON: list[dict[str, Any]] = [
             "(edges, enhancement, process), JSON for the others.",
         },
     ),
+    {
+        "name": "X-Sticky-Key",
+        "in": "header",
+        "required": False,
+        "description": "While calls are split between versions: the same text, e.g. a user's id, "
+        "gets the same version.",
+        "schema": {"type": "string"},
+    },
 ]
 _BINARY = {"type": "string", "format": "binary"}
 _BODY: dict[str, Any] = {

@@ -40,6 +40,7 @@ EXTENSION = "heliograph"
 _HEAD_SLICE, _CHUNK_SLICE = 1024, 4096
 _FRAMING = 2 * _CHUNK_SLICE
 _PIECE = 64
+_OTHERS = (b"/v1/", b"/v2/")
 
 
 class Connection:
@@ -186,7 +187,9 @@ class Wire(HttpToolsProtocol):
             self._head,
         )
         self._sized = check_head(head, self.limits)
-        full = self.full() if head.method == b"POST" else None
+        # Other protocols tell errors in a form of their own: there the application refuses.
+        ours = head.method == b"POST" and not head.target.startswith(_OTHERS)
+        full = self.full() if ours else None
         self.app = self.config.loaded_app if full is None else respond(full)
         super().on_headers_complete()
         self._unwatch()

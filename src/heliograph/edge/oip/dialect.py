@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,7 +28,8 @@ from heliograph.registry.catalog import Shelf
 from heliograph.serving.values import Entry, Head, Model, always
 from heliograph.telemetry.trace import Tracer
 
-log = logging.getLogger("heliograph.edge")
+T = TypeVar("T")
+_AT_ONCE = 1 << 20
 _EXTENSIONS = (
     "classification",
     "sequence",
@@ -154,10 +154,22 @@ class Dialect:
     # --- inference ---------------------------------------------------------------------------
 
     def enter(
-        self, name: str, version: str, credentials: str, alive: Callable[[], bool] = always
+        self,
+        name: str,
+        version: str,
+        credentials: str,
+        alive: Callable[[], bool] = always,
+        sticky: str = "",
     ) -> Entry:
         """Decide on a call before its body is read; raises in the protocol's words."""
-        head = Head(model=name, version=version, credentials=credentials, alive=alive, tensors=True)
+        head = Head(
+            model=name,
+            version=version,
+            credentials=credentials,
+            alive=alive,
+            sticky=sticky,
+            tensors=True,
+        )
         try:
             return self.services.path.enter(head)
         except HeliographError as error:
@@ -276,6 +288,11 @@ class Dialect:
         self.memory.write(wanted.region, data)
         region = replace(wanted.region, size=len(data))
         return Told(wanted.name, kind, array.shape, None, binary=True, region=region)
+
+
+async def aside(size: int, work: Callable[..., T], *args: Any) -> T:
+    """Do work on `size` bytes: on a thread if they are many, so that other calls go on."""
+    return work(*args) if size < _AT_ONCE else await asyncio.to_thread(work, *args)
 
 
 def _wanted(one: Described, question: Question) -> tuple[Wanted, ...]:

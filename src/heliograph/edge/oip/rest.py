@@ -29,7 +29,7 @@ from heliograph.edge.oip.codec import (
 )
 from heliograph.edge.oip.datatypes import NUMPY, datatype, read_list, write_list
 from heliograph.edge.oip.describe import Described
-from heliograph.edge.oip.dialect import Dialect
+from heliograph.edge.oip.dialect import Dialect, aside
 from heliograph.edge.oip.parameters import check_parameters
 from heliograph.edge.oip.values import Given, Question
 from heliograph.runtimes.base import Tensor
@@ -48,9 +48,10 @@ async def infer(dialect: Dialect, request: Request, name: str, version: str) -> 
         kind = datatype(one.inputs[0].dtype) if one.inputs else ""
         question = read_whole(body, one.inputs, kind, batched=one.max_batch > 0)
     else:
-        question = read_question(body, header, name)
+        question = await aside(len(body), read_question, body, header, name)
     reply = await dialect.infer(entry, question, len(body))
-    parts, length = write_reply(reply)
+    size = sum(one.array.nbytes for one in reply.outputs if one.array is not None)
+    parts, length = await aside(size, write_reply, reply)
     coding = coding_of(request.headers.get("accept-encoding", ""))
     if coding:
         parts = [await compress(b"".join(parts), coding)]
@@ -85,7 +86,8 @@ def enter(dialect: Dialect, request: Request, name: str, version: str) -> Entry:
     """Decide on a call by its head."""
     connection = request.scope.get("extensions", {}).get(EXTENSION)
     alive = connection.alive if connection is not None else always
-    return dialect.enter(name, version, credentials(request), alive)
+    sticky = request.headers.get("x-sticky-key", "")
+    return dialect.enter(name, version, credentials(request), alive, sticky)
 
 
 def _plain_question(one: Described, said: dict[str, Any]) -> Question:

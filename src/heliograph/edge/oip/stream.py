@@ -14,7 +14,7 @@ from heliograph.core.errors import HeliographError
 from heliograph.edge.grpc.calls import Context, credentials, metadata
 from heliograph.edge.grpc.errors import understand
 from heliograph.edge.grpc.messages import parse
-from heliograph.edge.oip.dialect import Dialect
+from heliograph.edge.oip.dialect import Dialect, aside
 from heliograph.edge.oip.errors import render
 from heliograph.edge.oip.parameters import FINAL
 from heliograph.edge.oip.protos import MESSAGES
@@ -52,10 +52,14 @@ async def answer(dialect: Dialect, data: bytes, context: Context, *, final: bool
     asked = parse(_REQUEST, head)
     presence = _Presence()
     entry = dialect.enter(
-        asked.model_name, asked.model_version, credentials(context), presence.alive
+        asked.model_name,
+        asked.model_version,
+        credentials(context),
+        presence.alive,
+        metadata(context, "x-sticky-key"),
     )
     try:
-        question = read_request(asked, raws)
+        question = await aside(len(data), read_request, asked, raws)
         reply = await dialect.infer(entry, question, len(data))
     except asyncio.CancelledError:
         presence.here = False

@@ -72,7 +72,7 @@ def run(
     asyncio.run(whole())
 
 
-async def refusal(call: Any) -> tuple[grpc.StatusCode, str, dict[str, str]]:
+async def refusal(call: Any) -> tuple[grpc.StatusCode, str, dict[Any, Any]]:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     error = caught.value

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from multiprocessing.shared_memory import SharedMemory as Posix
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,7 @@ def code_of(memory: SharedMemory, *args: object) -> Code:
 
 def test_bytes_come_and_go(memory: SharedMemory, posix: Posix) -> None:
     memory.register("r", "/" + posix.name, 8, 32)
+    assert posix.buf is not None
     posix.buf[8:12] = b"abcd"
     assert memory.read(Region("r", 0, 4)) == b"abcd"
     memory.write(Region("r", 4, 8), b"12345678")
@@ -54,15 +56,15 @@ def test_only_plain_names_are_opened(memory: SharedMemory, key: str) -> None:
 
 
 def test_links_and_folders_are_not_opened(memory: SharedMemory, posix: Posix) -> None:
-    link, folder = f"/dev/shm/link_{os.getpid()}", f"/dev/shm/folder_{os.getpid()}"
-    os.symlink(f"/dev/shm/{posix.name}", link)
-    os.mkdir(folder)
+    link, folder = Path(f"/dev/shm/link_{os.getpid()}"), Path(f"/dev/shm/folder_{os.getpid()}")
+    link.symlink_to(f"/dev/shm/{posix.name}")
+    folder.mkdir()
     try:
         for path in (link, folder):
-            assert code_of(memory, "r", path.removeprefix("/dev/shm"), 0, 8) is Code.VALIDATION
+            assert code_of(memory, "r", f"/{path.name}", 0, 8) is Code.VALIDATION
     finally:
-        os.unlink(link)
-        os.rmdir(folder)
+        link.unlink()
+        folder.rmdir()
 
 
 @pytest.mark.parametrize(("offset", "size"), [(0, 0), (0, 65), (60, 8), (-1, 8), (1 << 63, 8)])

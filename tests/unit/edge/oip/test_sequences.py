@@ -20,6 +20,12 @@ async def step(sequences: Sequences, value: int, **parameters: Any) -> int:
         return before + value
 
 
+async def broken(sequences: Sequences) -> None:
+    async with sequences.turn("m", "1", {"sequence_id": 7}) as state:
+        state["sum"] = np.array([99])
+        raise ValueError("broken")
+
+
 async def refusal(sequences: Sequences, **parameters: Any) -> HeliographError:
     with pytest.raises(HeliographError) as caught:
         await step(sequences, 1, **parameters)
@@ -55,9 +61,7 @@ def test_a_failed_call_leaves_the_state_alone() -> None:
         sequences = Sequences()
         await step(sequences, 1, sequence_start=True)
         with pytest.raises(ValueError, match="broken"):
-            async with sequences.turn("m", "1", {"sequence_id": 7}) as state:
-                state["sum"] = np.array([99])
-                raise ValueError("broken")
+            await broken(sequences)
         assert await step(sequences, 1) == 2
 
     asyncio.run(run())
