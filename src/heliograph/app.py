@@ -6,6 +6,7 @@ gate, which catalog, which meter, which runner.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -191,10 +192,15 @@ def open_copies(package: ModelPackage, plan: Plan, settings: Settings) -> Copies
     if plan.wide and not package.foreign:
         alone = replace(plan, threads=plan.wide, instances=1)
         wide = _open(package, path, alone, settings)
-    copies = Copies(_open(package, path, plan, settings), wide)
-    fixed = package.input and package.input.width and package.input.height
-    if package.input and fixed and not package.lazy:
-        _warm_up(copies, package.input, plan.instances)
+    with contextlib.ExitStack() as undo:
+        if wide is not None:
+            undo.callback(wide.close)
+        copies = Copies(_open(package, path, plan, settings), wide)
+        undo.callback(copies.runner.close)
+        fixed = package.input and package.input.width and package.input.height
+        if package.input and fixed and not package.lazy:
+            _warm_up(copies, package.input, plan.instances)
+        undo.pop_all()
     return copies
 
 

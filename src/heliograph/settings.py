@@ -30,6 +30,7 @@ class ServerSettings(Branch, frozen=True):
         hosts: names accepted in the Host header besides localhost and addresses, with commas;
             `*` for any.
         connections: most connections open at once in one worker.
+        tensor_bytes: largest body of a tensor call, over HTTP or gRPC.
         head_seconds: in which the headers of a request must arrive.
         body_rate: least bytes per second of a body.
         grace: seconds between saying "not ready" and closing the port at a stop.
@@ -42,6 +43,7 @@ class ServerSettings(Branch, frozen=True):
     open: bool = False
     hosts: str = ""
     connections: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2048
+    tensor_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1 << 31)] = 64 << 20
     head_seconds: Annotated[float, msgspec.Meta(gt=0, le=300)] = 10.0
     body_rate: Annotated[float, msgspec.Meta(ge=1)] = 1024.0
     grace: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.5

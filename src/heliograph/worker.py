@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heliograph.app import build
-from heliograph.core.errors import HeliographError
+from heliograph.core.errors import Code, HeliographError
 from heliograph.edge.grpc.beside import Grpc
 from heliograph.edge.http.application import build as build_http
 from heliograph.edge.http.limits import WireLimits
@@ -102,6 +102,7 @@ class Worker:
         self._dialect = Dialect(
             self._services,
             Options(
+                home=settings.home,
                 server_name=settings.oip.server_name,
                 shared_memory=settings.oip.shared_memory,
                 alone=settings.server.workers == 1,
@@ -132,11 +133,16 @@ class Worker:
                 # Room for the multipart or base64 wrapping around the largest picture.
                 body_bytes=self._settings.image.bytes * 4 // 3 + (1 << 20),
                 connections=server.connections,
+                tensor_bytes=server.tensor_bytes,
             ),
             self._full,
             server.grace,
-            [Grpc(self._handlers, server.host, self._grpc_port)] if self._grpc_port else [],
+            [self._grpc()] if self._grpc_port else [],
         )
+
+    def _grpc(self) -> Grpc:
+        server = self._settings.server
+        return Grpc(self._handlers, server.host, self._grpc_port, server.tensor_bytes)
 
     def _handlers(self) -> Sequence[GenericRpcHandler]:
         from heliograph.edge.grpc import health
@@ -193,7 +199,12 @@ class Worker:
             if reason:
                 self._judge.forget(name)
                 log.warning("%s: %s", name, reason)
-                catalog.decide(name, take_back(product.release, product.versions, reason))
+                try:
+                    release = take_back(product.release, product.versions, reason)
+                    catalog.decide(name, release, product.release.etag)
+                except HeliographError as error:
+                    if error.code is not Code.CONFLICT:  # somebody else has decided already
+                        raise
 
     def _full(self) -> HeliographError | None:
         error = self._app.path.full()

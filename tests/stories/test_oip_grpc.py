@@ -101,6 +101,7 @@ def test_inference(seen: dict[str, Any]) -> None:
 
 def test_a_stream_answers_in_order_and_outlives_its_errors(seen: dict[str, Any]) -> None:
     stream = seen["stream"]
+    assert len(stream["errors"]) == 1, stream["errors"]
     assert stream["order"] == [at for at in range(20) if at != 7]
     assert stream["final"] is True
     assert stream["errors"] == ["Request for unknown model: 'none' is not found"]

@@ -17,7 +17,10 @@ from heliograph.registry.importing.bringing import Brought, decide, look
 from heliograph.registry.importing.draft import SCALINGS, Answers
 from heliograph.registry.importing.hub import fetch, is_remote
 from heliograph.registry.importing.package import discard, publish, workshop
-from heliograph.registry.importing.values import TITLES, Format, Question
+from heliograph.registry.importing.values import TITLES, Format, Question, spelled
+from heliograph.registry.releases import Release, incumbent
+from heliograph.registry.repository import Repository
+from heliograph.registry.values import ModelPackage
 from heliograph.settings import home_folder
 
 
@@ -174,6 +177,7 @@ def _bring(
     trial = try_package(decided.home, package, picture, like=home)
     if not as_json:
         _show_trial(trial)
+        _show_neighbour(package, home)
     if not accept and not click.confirm(f"Serve it as {package.name!r}?", default=True):
         click.echo("Nothing was kept.")
         return
@@ -183,7 +187,7 @@ def _bring(
         return
     label = f"{made.package.name} version {made.package.version}"
     if made.fresh:
-        click.echo(f"{label} is in place; a running server takes it up by itself.")
+        click.echo(f"{label} is in place; {_next(made.package, home)}")
     else:
         click.echo(f"{label} is this very model already; --again makes a new version of it.")
 
@@ -231,8 +235,7 @@ def _show(brought: Brought) -> None:
         ("output", brought.evidence.facts.outputs),
     ):
         for one in tensors[:8]:
-            shape = ", ".join("any" if size < 0 else str(size) for size in one.shape)
-            table.add_row(side, Text(f"{one.name} {one.dtype} [{shape}]"), "the file says so")
+            table.add_row(side, Text(spelled(one)), "the file says so")
     for one in brought.inferred.decisions:
         table.add_row(one.field, Text(one.value), Text(one.reason))
     Console().print(table)
@@ -248,6 +251,41 @@ def _show_trial(trial: dict[str, Any]) -> None:
         click.echo(f"  {name}: {one['dtype']} {one['shape']} {', '.join(one['first'])} …")
     if "timings_ms" in trial:
         click.echo(f"  {trial['timings_ms']['run']:.1f} ms to run\n")
+
+
+def _show_neighbour(package: ModelPackage, home: Path) -> None:
+    """Say so where the version that answers now is another kind of model."""
+    there = Repository([home / "models"]).scan().packages.get(package.name, {})
+    stable = there.get(_answering(package.name, home))
+    if stable is not None and stable.task != package.task:
+        said = (
+            f"{package.name} version {stable.version} is of the task {stable.task}, this is "
+            f"{package.task}: its callers would get other answers. Choose another --name?"
+        )
+        click.echo(click.style("note ", fg="yellow") + said)
+
+
+def _answering(name: str, home: Path) -> str:
+    """The version that answers for a model now; empty where there is none."""
+    found = Repository([home / "models"]).scan()
+    return incumbent(found.releases.get(name, Release()), list(found.packages.get(name, {})))
+
+
+def _next(package: ModelPackage, home: Path) -> str:
+    """What happens now, and how the model is asked."""
+    name, version = package.name, package.version
+    answering = _answering(name, home)
+    if answering != str(version):
+        return (
+            f"version {answering} goes on answering. Try it: heliograph split {name} "
+            f"{answering}=90 {version}=10; or heliograph promote {name} {version}."
+        )
+    ask = (
+        f"heliograph predict --model {name} PICTURE, or POST /api/v1/models/{name}/predict"
+        if package.input
+        else f"POST /v2/models/{name}/infer or /v1/models/{name}:predict"
+    )
+    return f"a running server takes it up by itself.\nAsk it: {ask}"
 
 
 def _report(brought: Brought, trial: dict[str, Any], version: int, *, fresh: bool) -> Any:

@@ -11,13 +11,15 @@ import msgspec
 from heliograph.app import tune_model
 from heliograph.core.errors import HeliographError
 from heliograph.registry.catalog import BUILTIN
-from heliograph.registry.releases import Release, shares
+from heliograph.registry.releases import Release, incumbent, shares
 from heliograph.registry.repository import Listing, Repository, find_packages
 from heliograph.registry.sources import locate
 from heliograph.registry.values import ModelPackage
 from heliograph.runtimes.base import Plan
 from heliograph.runtimes.tune import Trial
 from heliograph.settings import home_folder
+
+_WIDE = 120
 
 
 @click.group(invoke_without_command=True)
@@ -35,7 +37,7 @@ def models(context: click.Context, home: str | None, *, as_json: bool) -> None:
         cards = [msgspec.to_builtins(one, enc_hook=str) for one in packages.values()]
         click.echo(json.dumps(cards, indent=2))
         return
-    _print(list(packages.values()), Repository([BUILTIN, folder / "models"]).scan())
+    _print(Repository([BUILTIN, folder / "models"]).scan())
 
 
 @models.command()
@@ -102,27 +104,25 @@ def _plan(plan: Plan) -> str:
     )
 
 
-def _print(packages: list[ModelPackage], found: Listing) -> None:
+def _print(found: Listing) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    console = Console()
+    # A narrow terminal gets what names and chooses models; `--json` has every field.
+    wide = console.width >= _WIDE
     table = Table(box=None, header_style="bold")
-    columns = ("name", "versions", "task", "default", "engine", "licence", "accuracy (published)")
-    for name in columns:
-        table.add_column(name, overflow="fold", no_wrap=name in {"name", "versions"})
-    for one in packages:
+    for heading in ("name", "versions", "task"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("engine", "licence", "accuracy (published)") if wide else ():
+        table.add_column(heading, no_wrap=heading != "accuracy (published)")
+    for name, there in found.packages.items():
+        one = there[incumbent(found.releases.get(name, Release()), list(there))]
+        task = one.task + (" (default)" if one.default else "")
         figures = "; ".join(f"{m.name} {m.value:g} on {m.data}" for m in one.metrics)
-        default = "yes" if one.default else ""
-        table.add_row(
-            one.name,
-            _versions(found, one.name),
-            one.task,
-            default,
-            one.engine,
-            one.licence,
-            figures,
-        )
-    Console().print(table)
+        more = (one.engine, one.licence, figures) if wide else ()
+        table.add_row(name, _versions(found, name), task, *more)
+    console.print(table)
 
 
 def _versions(found: Listing, name: str) -> str:

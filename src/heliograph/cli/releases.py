@@ -293,7 +293,9 @@ def _print(said: dict[str, Any]) -> None:
     if said["gates"]:
         rules = {key: value for key, value in said["gates"].items() if value is not None}
         console.print("gates: " + ", ".join(f"{key} {value:g}" for key, value in rules.items()))
-    if said["history"]:
+    if said["split"]:
+        console.print("rollback ends the split")
+    elif said["history"]:
         console.print(f"rollback goes to: {said['history'][-1]}")
     if said["reason"]:
         console.print(f"reason: {escape(said['reason'])}")

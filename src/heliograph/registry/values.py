@@ -81,6 +81,7 @@ class ModelPackage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         metrics: published or measured figures.
         input: see `InputSpec`; None for plain tensors.
         output: the decoder and its parameters; None likewise.
+        states: of a stateful model: the input that takes each state, and the output it comes from.
         foreign: imported, not ours: it runs in a process of its own, behind a wall.
         folder: where the `model.toml` lies.
     """
@@ -101,6 +102,7 @@ class ModelPackage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     metrics: tuple[Metric, ...] = ()
     input: InputSpec | None = None
     output: AnyDecoder | None = None
+    states: dict[str, str] = {}
     foreign: bool = False
     folder: str = ""
 
@@ -108,6 +110,8 @@ class ModelPackage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def digest(self) -> str:
         """A short name of exactly this model: what is fed, what runs, how it is read."""
         said = msgspec.json.encode([self.name, self.version, self.input, self.output])
+        if self.states:
+            said += msgspec.json.encode(self.states, order="deterministic")
         pinned = self.weights.sha256 if self.weights else ""
         return "sha256:" + hashlib.sha256(said + pinned.encode()).hexdigest()
 

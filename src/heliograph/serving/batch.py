@@ -120,10 +120,16 @@ class Lane:
         with self._counting:
             self._calls += more
 
+    def drain(self, patience: float = 60.0) -> None:
+        """Wait until every call that is in the lane now has left it, for `patience` seconds."""
+        ends = time.monotonic() + patience
+        while self._calls > 0 and time.monotonic() < ends:
+            time.sleep(0.005)
+
     def close(self) -> None:
         """Finish what has begun, stop the hands and let the model go."""
         self._hands.shutdown(wait=True, cancel_futures=True)
-        self.resident.unload()
+        self.resident.retire()
 
     def run(self, item: Item) -> Item:
         """Run one item, alone or with others; returns when it is done.

@@ -23,6 +23,11 @@ class Lodger(Protocol):
         ...
 
     @property
+    def on_demand(self) -> bool:
+        """Whether its next call brings it back; who would stay out is never let go for another."""
+        ...
+
+    @property
     def leases(self) -> int:
         """How many use it now."""
         ...
@@ -101,6 +106,10 @@ class Budget:
         idle = [
             one
             for one in self._lodgers
-            if one is not newcomer and one.state == "ready" and not one.leases and one.used <= late
+            if one is not newcomer
+            and one.state == "ready"
+            and one.on_demand
+            and not one.leases
+            and one.used <= late
         ]
         return sorted(idle, key=lambda one: one.used)

@@ -57,6 +57,11 @@ class Path:
         """Decide on a call before its body is read; see `Desk.enter`."""
         return self._desk.enter(head)
 
+    @property
+    def seats(self) -> int:
+        """How many calls may be in progress."""
+        return self._desk.seats.count
+
     def full(self) -> HeliographError | None:
         """Why no call at all can come in now; None while one can."""
         return self._desk.seats.refusal()

@@ -82,7 +82,7 @@ class Resident:
         estimate: int = 0,
     ) -> None:
         self._open = open_copies
-        self._on_demand = on_demand
+        self.on_demand = on_demand
         self._budget = budget or Budget()
         self._budget.join(self)
         self._turn = threading.Condition()
@@ -109,7 +109,7 @@ class Resident:
     @property
     def takes_calls(self) -> bool:
         """Whether a call that comes now will find the model, perhaps after waiting for it."""
-        return self.state == "ready" or (self._on_demand and self.state != "failed")
+        return self.state == "ready" or (self.on_demand and self.state != "failed")
 
     @property
     def leases(self) -> int:
@@ -218,6 +218,11 @@ class Resident:
             self.state = "unloaded"
             self._turn.notify_all()
         return True
+
+    def retire(self) -> None:
+        """Unload it for good."""
+        self.unload()
+        self._budget.leave(self)
 
     def take(self) -> Copies:
         """Lease the copies for one run; load them first where that may be.

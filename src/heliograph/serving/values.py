@@ -108,7 +108,8 @@ class Model:
         self.lane.resident.load()
 
     def unload(self) -> None:
-        """Let its calls finish and give its memory back."""
+        """Let its calls finish, those in the line too, and give its memory back."""
+        self.lane.drain()
         self.lane.resident.unload()
 
     def refusal(self) -> HeliographError:

@@ -113,3 +113,16 @@ def test_many_threads_never_pass_the_bound_and_load_each_model_once_at_a_time() 
     assert worst[0] <= 100
     assert {one.code for one in refused} <= {Code.MODEL_UNAVAILABLE}
     assert sum(one.state == "ready" for one in models) <= 3
+
+
+def test_a_model_that_would_not_come_back_by_itself_is_never_let_go_for_another() -> None:
+    budget = Budget(100, protect=0.0)
+    fixed, other = resident(budget, 60, on_demand=False), resident(budget, 60)
+    fixed.load()
+    with pytest.raises(HeliographError) as failed:
+        use(other)
+    assert failed.value.code is Code.MODEL_UNAVAILABLE
+    assert states(fixed, other) == ["ready", "unloaded"]
+    fixed.retire()
+    use(other)
+    assert other.state == "ready"

@@ -21,6 +21,7 @@ class Grpc:
         handlers: makes those of every protocol.
         host: to listen on.
         port: reserved by whoever started the workers.
+        most_bytes: of a message.
         longest: seconds that a stop waits for calls in flight.
     """
 
@@ -29,18 +30,21 @@ class Grpc:
         handlers: Callable[[], Sequence[grpc.GenericRpcHandler]],
         host: str,
         port: int,
+        most_bytes: int,
         longest: float = 30.0,
     ) -> None:
         self._handlers = handlers
         self._address = host, port
+        self._most_bytes = most_bytes
         self._longest = longest
         self._server: GrpcServer | None = None
 
     async def start(self) -> None:
         """See `edge.http.server.Beside`."""
-        from heliograph.edge.grpc.server import GrpcServer
+        from heliograph.edge.grpc.server import GrpcLimits, GrpcServer
 
-        self._server = GrpcServer(self._handlers(), shared=True)
+        limits = GrpcLimits(message_bytes=self._most_bytes)
+        self._server = GrpcServer(self._handlers(), limits, shared=True)
         await self._server.start(*self._address)
 
     async def stop(self) -> None:

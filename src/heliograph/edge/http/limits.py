@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from heliograph.core.errors import Code, HeliographError
 
+OTHERS = (b"/v1/", b"/v2/")
+"""Where other protocols than our own are spoken, with tensors in bodies."""
 _ONCE = (b"authorization", b"content-encoding", b"content-type", b"transfer-encoding")
 
 
@@ -23,6 +25,7 @@ class WireLimits:
         headers: number of headers.
         head_seconds: from the first byte of a request to the end of its headers.
         body_bytes: largest body.
+        tensor_bytes: largest body of the protocols that carry tensors (`OTHERS`).
         body_rate: least bytes per second of a body, measured over `body_window` seconds.
         body_window: seconds.
         bodies_bytes: unfinished bodies of all connections of a process together.
@@ -36,6 +39,7 @@ class WireLimits:
     headers: int = 100
     head_seconds: float = 10.0
     body_bytes: int = 21 << 20
+    tensor_bytes: int = 64 << 20
     body_rate: float = 1024.0
     body_window: float = 5.0
     bodies_bytes: int = 512 << 20
@@ -43,6 +47,10 @@ class WireLimits:
     connections: int = 2048
     read_seconds: float = 60.0
     linger_seconds: float = 1.0
+
+    def most(self, target: bytes) -> int:
+        """The largest body that a target takes."""
+        return self.tensor_bytes if target.startswith(OTHERS) else self.body_bytes
 
 
 class RequestHead(NamedTuple):
@@ -94,8 +102,9 @@ def check_head(head: RequestHead, limits: WireLimits) -> bool:
         raise no_upgrade()
     _check_coding(head)
     length = next((int(value) for name, value in head.headers if name == b"content-length"), None)
-    if length is not None and length > limits.body_bytes:
-        raise body_too_large(limits)
+    most = limits.most(head.target)
+    if length is not None and length > most:
+        raise body_too_large(most)
     return length is not None
 
 
@@ -115,11 +124,10 @@ def head_too_large(limits: WireLimits) -> HeliographError:
     )
 
 
-def body_too_large(limits: WireLimits) -> HeliographError:
+def body_too_large(most: int) -> HeliographError:
     """The error of a body beyond the limit, declared or seen."""
     return HeliographError(
-        Code.TOO_LARGE,
-        f"The body may be at most {limits.body_bytes} bytes. Scale the picture down.",
+        Code.TOO_LARGE, f"The body may be at most {most} bytes. Scale the picture down."
     )
 
 

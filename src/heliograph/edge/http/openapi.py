@@ -67,7 +67,11 @@ Image models as a service: a picture in, an answer out.
 Send the picture itself as the body, as a file of a form, or as base64 in JSON; get JSON or the \
 annotated picture. Boxes and joints are in pixels of the upright picture. Errors are problem JSON \
 (RFC 9457) with a `code` from a closed list. Where the server wants a key, send it as \
-`Authorization: Bearer KEY`."""
+`Authorization: Bearer KEY`.
+
+Every model answers two more protocols on this port, with clients of their own: the Open Inference \
+Protocol under `/v2` (Triton, KServe) and TensorFlow Serving's API under `/v1/models`; both over \
+gRPC, too. A model that is no image task is asked there."""
 _PICTURES = ("image/png", "image/jpeg", "image/webp")
 _EXAMPLE_VALUES: dict[str, Any] = {"ops": "grayscale,resize:320"}
 

@@ -37,7 +37,7 @@ def render(document: dict[str, Any]) -> str:
     shapes = document["components"]["schemas"]
     parts += [_pipeline(), '<h2 id="shapes">Shapes</h2>']
     parts += [_shape(name, shape) for name, shape in shapes.items()]
-    aside.append(_links("Pipelines", [("steps", "Steps of a pipeline")]))
+    aside.append(_links("Operations", [("steps", "Steps of process")]))
     aside.append(_links("Shapes", ((f"shape-{name}", name) for name in shapes)))
     return frame("The API", "/docs", "".join(parts), "".join(aside))
 
@@ -187,7 +187,7 @@ def _pipeline() -> str:
         for verb in TABLE
     )
     return (
-        '<h2 id="steps">Steps of a pipeline</h2><p>The parameter <code>ops</code> of '
+        '<h2 id="steps">Steps of process</h2><p>The parameter <code>ops</code> of '
         '<a href="#process">process</a>: steps in the order they happen, with commas between. '
         "Values follow a colon, in order or by name: <code>resize:320x240:cover</code>, "
         "<code>resize:width=320:fit=pad</code>. An output format may stand last.</p>"

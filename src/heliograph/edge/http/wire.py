@@ -21,11 +21,13 @@ from collections.abc import Callable
 from typing import Any
 
 import httptools
+import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.edge.http.errors import problem, respond
 from heliograph.edge.http.limits import (
+    OTHERS,
     RequestHead,
     WireLimits,
     body_too_large,
@@ -40,7 +42,6 @@ EXTENSION = "heliograph"
 _HEAD_SLICE, _CHUNK_SLICE = 1024, 4096
 _FRAMING = 2 * _CHUNK_SLICE
 _PIECE = 64
-_OTHERS = (b"/v1/", b"/v2/")
 
 
 class Connection:
@@ -187,8 +188,9 @@ class Wire(HttpToolsProtocol):
             self._head,
         )
         self._sized = check_head(head, self.limits)
+        self._most = self.limits.most(head.target)
         # Other protocols tell errors in a form of their own: there the application refuses.
-        ours = head.method == b"POST" and not head.target.startswith(_OTHERS)
+        ours = head.method == b"POST" and not head.target.startswith(OTHERS)
         full = self.full() if ours else None
         self.app = self.config.loaded_app if full is None else respond(full)
         super().on_headers_complete()
@@ -213,8 +215,8 @@ class Wire(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """A piece of a body is there."""
         self._body += len(body)
-        if self._body > self.limits.body_bytes:
-            raise body_too_large(self.limits)
+        if self._body > self._most:
+            raise body_too_large(self._most)
         if self.cycle.response_complete:
             self._release()  # nobody will ask for it
             return
@@ -276,7 +278,7 @@ class Wire(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         cycle = self._arriving
         if cycle is None or not cycle.response_started:
-            status, headers, body = problem(error)
+            status, headers, body = self._render(error)
             lines = [STATUS_LINE[status]]
             lines += [name + b": " + value + b"\r\n" for name, value in headers]
             self.transport.write(b"".join(lines) + b"connection: close\r\n\r\n" + body)
@@ -287,6 +289,16 @@ class Wire(HttpToolsProtocol):
         # Closed at once, bytes on their way here would answer the client with a reset, and the
         # refusal would be lost.
         self._timer = self.loop.call_later(self.limits.linger_seconds, self.transport.close)
+
+    def _render(self, error: HeliographError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """An error in the form of the protocol that was spoken."""
+        status, headers, body = problem(error)
+        # There is no target yet where the head itself was refused.
+        if not getattr(self, "url", b"").startswith(OTHERS):
+            return status, headers, body
+        body = msgspec.json.encode({"error": error.detail})
+        plain = {b"content-type": b"application/json", b"content-length": b"%d" % len(body)}
+        return status, [(name, plain.get(name, value)) for name, value in headers], body
 
     # --- deadlines ---------------------------------------------------------------------------
 

@@ -20,8 +20,6 @@ from heliograph.serving.values import Model
 
 _STATES = {"ready": "READY", "loading": "LOADING", "unloading": "UNLOADING"}
 _FILE = "file:"
-# Triton's own defaults, which its tools send along without meaning anything by them.
-_SILENT = {"version_policy", "instance_group", "default_model_filename", "backend", "platform"}
 
 
 def index(dialect: Dialect, *, ready: bool) -> list[dict[str, str]]:
@@ -115,7 +113,7 @@ async def _apply(dialect: Dialect, shelf: Shelf[Model], given: dict[str, Any]) -
     for field, value in given.items():
         if field == "max_batch_size":
             _check_batch(value, own)
-        elif field not in _SILENT and not _covers(own.get(field), value):
+        elif not _covers(own.get(field), value):
             raise HeliographError(
                 Code.UNSUPPORTED, f"its configuration's '{field}' is fixed by the model package"
             )

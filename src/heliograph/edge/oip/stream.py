@@ -85,7 +85,9 @@ class Streams:
         `triton_grpc_error: true` it ends the stream with its status.
         """
         ends = metadata(context, "triton_grpc_error").lower() == "true"
-        line: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(_AHEAD)
+        # One stream alone must not fill the house and then be refused for it.
+        ahead = max(1, min(_AHEAD, self._dialect.services.path.seats // 4))
+        line: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(ahead)
         tasks: set[asyncio.Task[bytes]] = set()
 
         async def take() -> None:

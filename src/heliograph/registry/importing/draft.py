@@ -13,7 +13,13 @@ from typing import Any
 import msgspec
 
 from heliograph.core.errors import Code, HeliographError
-from heliograph.registry.importing.values import Decision, Evidence, Inferred, Question
+from heliograph.registry.importing.values import (
+    Decision,
+    Evidence,
+    Inferred,
+    Question,
+    spelled,
+)
 from heliograph.runtimes.base import Tensor
 
 SCALINGS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -126,9 +132,7 @@ class Draft:
         self.input["name"] = tensor.name
         self.input["layout"] = layout
         self.input["dtype"] = "uint8" if tensor.dtype == "uint8" else "float32"
-        self.decide(
-            "layout", layout, _SAID if self.answers.layout else f"{tensor.name} is {tensor.shape}"
-        )
+        self.decide("layout", layout, _SAID if self.answers.layout else spelled(tensor))
         self._size(tensor, layout, size, size_from, free=free)
         self.input["fit"] = fit
         self.decide("fit", fit, fit_from)
@@ -147,7 +151,7 @@ class Draft:
                     )
             self._sized(wanted, _SAID)
         elif width > 0 and height > 0:
-            self._sized((width, height), f"{tensor.name} is {tensor.shape}")
+            self._sized((width, height), spelled(tensor))
         elif noted[0]:
             self._sized(noted, noted_in)
         elif free:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from heliograph.core.errors import Code, HeliographError
 from heliograph.registry.importing import by_notes, by_outputs, by_shapes
 from heliograph.registry.importing.draft import Answers, Draft
-from heliograph.registry.importing.values import Evidence, Inferred
+from heliograph.registry.importing.values import Evidence, Inferred, spelled
 from heliograph.vision.tasks import TASKS
 
 RECOGNISERS: tuple[Callable[[Draft], bool], ...] = (
@@ -71,9 +71,7 @@ def _as_said(draft: Draft) -> None:
         raise HeliographError(
             Code.VALIDATION,
             f"--task {draft.answers.task}: the model does not take one picture; its inputs are "
-            + ", ".join(
-                f"{one.name} {one.dtype} {one.shape}" for one in draft.evidence.facts.inputs
-            )
+            + ", ".join(map(spelled, draft.evidence.facts.inputs))
             + ".",
         )
     if not draft.answers.decoder:
@@ -94,6 +92,6 @@ def _as_said(draft: Draft) -> None:
 
 def _why_not(evidence: Evidence) -> str:
     facts = evidence.facts
-    inputs = ", ".join(f"{one.name} {one.dtype} {list(one.shape)}" for one in facts.inputs[:3])
-    outputs = ", ".join(f"{one.name} {one.dtype} {list(one.shape)}" for one in facts.outputs[:3])
-    return f"from {inputs} to {outputs}: no image task that is known"
+    inputs = ", ".join(map(spelled, facts.inputs[:3]))
+    outputs = ", ".join(map(spelled, facts.outputs[:3]))
+    return f"no image task that is known goes from {inputs} to {outputs}"

@@ -202,3 +202,9 @@ class Inferred:
     decisions: tuple[Decision, ...] = ()
     questions: tuple[Question, ...] = ()
     unbatched: bool = False
+
+
+def spelled(tensor: Tensor) -> str:
+    """A tensor in words, such as `pixels float32 [any, 3, 224, 224]`."""
+    sizes = ", ".join("any" if size < 0 else str(size) for size in tensor.shape)
+    return f"{tensor.name} {tensor.dtype} [{sizes}]"
