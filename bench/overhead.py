@@ -4,10 +4,10 @@
 
 A way's overhead is its median call less the median bare run of the same ONNX file here. Every call
 goes over one kept-alive connection with a request made beforehand, and what comes back is read to
-its end and its last value looked at; so all clients cost about the same. Heliograph serves the model
-as `heliograph import` makes it, in a process of its own behind a wall, and once more as a trusted
-model in the server's process. Peers: Mosec with its raw body, MLServer with V2 REST (JSON, since its
-REST has no binary extension) and gRPC (raw contents). Rounds are outermost.
+its end and its last value looked at; so all clients cost about the same. Heliograph serves the
+model as `heliograph import` makes it, in a process of its own behind a wall, and once more as a
+trusted model in the server's process. Peers: Mosec with its raw body, MLServer with V2 REST (JSON,
+since its REST has no binary extension) and gRPC (raw contents). Rounds are outermost.
 """
 
 import argparse
@@ -65,14 +65,16 @@ def package(home: Path, model: Path, *, foreign: bool) -> None:
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     (folder / "model.toml").write_text(
         f'name = "identity"\nversion = 1\ntask = "tensors"\nengine = "onnx"\n'
-        f"foreign = {str(foreign).lower()}\n[weights]\nfile = \"model.onnx\"\nsha256 = \"{digest}\"\n"
+        f'foreign = {str(foreign).lower()}\n[weights]\nfile = "model.onnx"\nsha256 = "{digest}"\n'
     )
 
 
 # --- ways to call ---------------------------------------------------------------------------------
 
 
-def http_way(port: int, path: str, headers: dict[str, str], body: bytes, end: bytes) -> Callable[[], None]:
+def http_way(
+    port: int, path: str, headers: dict[str, str], body: bytes, end: bytes
+) -> Callable[[], None]:
     connection = HTTPConnection("127.0.0.1", port, timeout=20)
     connection.connect()
     connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -178,12 +180,12 @@ def free_ports(many: int) -> int:
         return first
 
 
-def timed(make: Callable[[], Callable[[], None]], calls: int) -> list[float]:
+def timed(make: Callable[[int], Callable[[], object]], port: int, calls: int) -> list[float]:
     """Microseconds of each call, after warming up; the server may still be starting."""
     ends = time.monotonic() + 60
     while True:
         try:
-            call = make()
+            call = make(port)
             call()
             break
         except (OSError, grpc.RpcError, SystemExit):
@@ -204,10 +206,12 @@ def bare(model: Path, calls: int) -> list[float]:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(str(model), options)
-    return timed(lambda: lambda: session.run(None, {"x": TENSOR}) and None, calls)
+    return timed(lambda _: lambda: session.run(None, {"x": TENSOR}), 0, calls)
 
 
-def run_round(model: Path, calls: int, cache: Path, told: Callable[[str, list[float]], None]) -> None:
+def run_round(
+    model: Path, calls: int, cache: Path, told: Callable[[str, list[float]], None]
+) -> None:
     """One turn of everybody."""
     told("bare run", bare(model, calls))
     for foreign, words in ((True, "behind its wall"), (False, "in process")):
@@ -215,13 +219,22 @@ def run_round(model: Path, calls: int, cache: Path, told: Callable[[str, list[fl
         with tempfile.TemporaryDirectory() as home:
             package(Path(home), model, foreign=foreign)
             ports = ["--port", str(port), "--grpc-port", str(port + 1)]
-            command = [sys.executable, "-m", "heliograph", "serve", "--open", "--home", home, *ports]
+            command = [
+                sys.executable,
+                "-m",
+                "heliograph",
+                "serve",
+                "--open",
+                "--home",
+                home,
+                *ports,
+            ]
             with serving([*command, "--models", "identity"], {}, _HERE.parent):
-                told(f"Heliograph {words}: V2 REST, binary", timed(lambda: v2_binary(port), calls))
-                told(f"Heliograph {words}: V2 gRPC", timed(lambda: v2_grpc(port + 1), calls))
+                told(f"Heliograph {words}: V2 REST, binary", timed(v2_binary, port, calls))
+                told(f"Heliograph {words}: V2 gRPC", timed(v2_grpc, port + 1, calls))
                 few = max(20, calls // 10)
-                told(f"Heliograph {words}: V2 REST, JSON", timed(lambda: v2_json(port), few))
-                told(f"Heliograph {words}: TensorFlow REST", timed(lambda: tf_json(port), few))
+                told(f"Heliograph {words}: V2 REST, JSON", timed(v2_json, port, few))
+                told(f"Heliograph {words}: TensorFlow REST", timed(tf_json, port, few))
     for peer in ("mosec", "mlserver"):
         folder, port = _HERE / "peers" / peer, free_ports(3)
         python = environment(peer, folder / "requirements.txt", cache, print)
@@ -231,11 +244,11 @@ def run_round(model: Path, calls: int, cache: Path, told: Callable[[str, list[fl
             command = [str(python), "identity.py", *(own if peer == "mosec" else [])]
             with serving(command, variables, folder):
                 if peer == "mosec":
-                    told("Mosec: raw body", timed(lambda: raw_body(port), calls))
+                    told("Mosec: raw body", timed(raw_body, port, calls))
                 else:
-                    told("MLServer: V2 gRPC", timed(lambda: v2_grpc(port + 1), calls))
+                    told("MLServer: V2 gRPC", timed(v2_grpc, port + 1, calls))
                     few = max(20, calls // 10)
-                    told("MLServer: V2 REST, JSON", timed(lambda: v2_json(port), few))
+                    told("MLServer: V2 REST, JSON", timed(v2_json, port, few))
 
 
 def main() -> None:
@@ -249,13 +262,14 @@ def main() -> None:
     slow: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         model = make_model(Path(folder, "identity.onnx"))
+
+        def told(name: str, spent: list[float]) -> None:
+            medians.setdefault(name, []).append(statistics.median(spent))
+            slow.setdefault(name, []).append(float(np.percentile(spent, 99)))
+            print(f"{name:50} {statistics.median(spent):9.0f} us", flush=True)
+
         for number in range(asked.rounds):
-
-            def told(name: str, spent: list[float]) -> None:
-                medians.setdefault(name, []).append(statistics.median(spent))
-                slow.setdefault(name, []).append(float(np.percentile(spent, 99)))
-                print(f"round {number + 1}  {name:50} {statistics.median(spent):9.0f} us")
-
+            print(f"round {number + 1}")
             run_round(model, asked.calls, asked.cache, told)
     table = report(medians, slow, asked)
     print(table)

@@ -81,6 +81,9 @@ class RegistrySettings(Branch, frozen=True):
         trust: `any`; or `signed`: models of the data folder are served only if one of the public
             keys in its folder `trust` signed exactly these files.
         unsafe: also serve formats that can carry a program (TorchScript); they run behind a wall.
+        watch: a folder or `s3://BUCKET/PREFIX` with `NAME/VERSION/…`: what appears there is
+            imported and served, what goes is taken out of service; empty for none.
+        watch_seconds: between two looks there; a version is taken once it is the same in both.
     """
 
     load: Literal["start", "demand"] = "start"
@@ -89,6 +92,8 @@ class RegistrySettings(Branch, frozen=True):
     protect: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
     trust: Literal["any", "signed"] = "any"
     unsafe: bool = False
+    watch: str = ""
+    watch_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=3600)] = 5.0
 
 
 class WallSettings(Branch, frozen=True):
@@ -154,15 +159,17 @@ class TfservingSettings(Branch, frozen=True):
 
 
 class LogSettings(Branch, frozen=True):
-    """The log, on standard error.
+    """The log, on standard error, and the metrics.
 
     Attributes:
         style: `plain` for people, `json` for programs.
         level: `debug`, `info`, `warning` or `error`; `info` has a line for each call.
+        histograms: count in `/metrics` how long each step of the calls took.
     """
 
     style: Literal["plain", "json"] = "plain"
     level: Literal["debug", "info", "warning", "error"] = "info"
+    histograms: bool = True
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -204,4 +211,8 @@ def read_settings(home: Path, given: dict[str, dict[str, Any]] | None = None) ->
             f"--open lets everybody in and is for loopback only, but host is "
             f"{settings.server.host!r}. Leave --open away: the key lies in admin.key.",
         )
+    if settings.registry.watch:
+        from heliograph.registry.importing.places import check_place
+
+        check_place(settings.registry.watch, home)
     return settings

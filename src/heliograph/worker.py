@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from heliograph.app import build
 from heliograph.core.errors import Code, HeliographError
@@ -28,6 +28,7 @@ from heliograph.edge.oip.dialect import Dialect, Options
 from heliograph.edge.tfserving import routes as tfserving
 from heliograph.registry.judge import Judge
 from heliograph.registry.releases import incumbent, take_back
+from heliograph.registry.values import ModelPackage
 from heliograph.runtimes.base import Plan
 from heliograph.settings import Settings
 from heliograph.telemetry.log import setup
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from grpc import GenericRpcHandler
 
 log = logging.getLogger("heliograph.registry")
+_PATIENCE = 5.0
 _SERVICES = (
     "inference.GRPCInferenceService",
     "tensorflow.serving.PredictionService",
@@ -46,10 +48,21 @@ _SERVICES = (
 )
 
 
+class Attempt(Protocol):
+    """Tries a package before it is taken; see `cli/trial.py`."""
+
+    def __call__(
+        self, home: Path, package: ModelPackage, picture: Path | None, *, like: Path | None
+    ) -> object:
+        """Load it and ask it once, with the settings of the data folder `like`."""
+        ...
+
+
 def serve(
     settings: Settings,
     sock: socket.socket,
     grpc_port: int,
+    trial: Attempt,
     *,
     joining: bool = False,
     opened: Event | None = None,
@@ -60,12 +73,13 @@ def serve(
         settings: the checked tree.
         sock: bound and listening, for HTTP.
         grpc_port: reserved for all workers; 0 for none.
+        trial: tries a model of the watched place before it is taken.
         joining: another worker answers on the socket: this one must take no call from it before it
             can answer it, so it loads its models first.
         opened: of several workers: set by the first one when it is ready; who joins waits for it.
     """
     setup(settings.log.style, settings.log.level)
-    worker = Worker(settings, grpc_port, opened)
+    worker = Worker(settings, grpc_port, opened, trial)
     if joining:
         worker.join()
     serve_http(worker.serving(begin=not joining), sock)
@@ -74,12 +88,15 @@ def serve(
 class Worker:
     """The parts of one worker and what happens to them when."""
 
-    def __init__(self, settings: Settings, grpc_port: int, opened: Event | None) -> None:
-        metrics = Metrics()
+    def __init__(
+        self, settings: Settings, grpc_port: int, opened: Event | None, trial: Attempt
+    ) -> None:
+        metrics = Metrics(histograms=settings.log.histograms)
         tracer = Tracer(settings.home / "traces" / f"{os.getpid()}.jsonl")
         self._settings = settings
         self._grpc_port = grpc_port
         self._opened = opened
+        self._trial = trial
         self._meter = TelemetryMeter(metrics, tracer)
         self._judge = Judge()
         self._meter.listen(self._judge.record)
@@ -91,6 +108,7 @@ class Worker:
             replan=_batching(settings),
         )
         self._closed = threading.Event()
+        self._importing: threading.Thread | None = None
         self._services = Services(
             self._app.path,
             self._app.catalog,
@@ -113,7 +131,7 @@ class Worker:
     def join(self) -> None:
         """Load first, and wait until the one that answers is ready, too."""
         self._app.catalog.load_all()
-        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+        self._follow()
         if self._opened:
             self._opened.wait()
 
@@ -165,7 +183,7 @@ class Worker:
         gc.freeze()
         if self._opened:
             self._opened.set()
-        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+        self._follow()
 
     def _configure(self) -> None:
         """Serve what TensorFlow Serving's model configuration says, if there is one."""
@@ -179,6 +197,46 @@ class Worker:
             replace_models(self._app.catalog, read_model_config(Path(file)))
         except HeliographError:
             log.exception("the model configuration is not followed")
+
+    def _follow(self) -> None:
+        """Begin to follow the repository, and the watched place if there is one."""
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+        if self._settings.registry.watch:
+            self._importing = threading.Thread(target=self._import, name="import", daemon=True)
+            self._importing.start()
+
+    def _import(self) -> None:
+        """Follow the watched place: whatever appears there is imported, in one of all workers."""
+        from heliograph.registry.importing.places import open_place
+        from heliograph.registry.importing.values import Format
+        from heliograph.registry.importing.watching import Rules, Watcher
+
+        registry, home = self._settings.registry, self._settings.home
+        try:
+            place = open_place(registry.watch)
+        except HeliographError:
+            log.exception("the watched place cannot be followed")
+            return
+        watcher = Watcher(
+            place,
+            registry.watch,
+            home,
+            self._app.catalog,
+            lambda workshop, package: self._trial(workshop, package, None, like=home),
+            Rules(
+                frozenset({Format.TORCHSCRIPT} if registry.unsafe else ()),
+                registry.trust == "signed",
+                frozenset(filter(None, self._settings.serving.models.split(","))),
+            ),
+            self._closed.is_set,
+        )
+        while not self._closed.is_set():
+            try:
+                watcher.look()
+            except Exception:
+                log.exception("the watched place cannot be followed")
+            self._closed.wait(registry.watch_seconds)
+        watcher.close()
 
     def _watch(self) -> None:
         """Follow what happens in the repository: new versions, releases decided elsewhere."""
@@ -217,6 +275,9 @@ class Worker:
 
     def _close(self) -> None:
         self._closed.set()
+        if self._importing:
+            # What it is at is finished or left behind; the next start clears that away.
+            self._importing.join(_PATIENCE)
         self._app.close()
         self._meter.close()
 

@@ -1,4 +1,4 @@
-"""A declared pipeline answers as one model: detect, cut out, classify, and what the house makes of it."""
+"""A declared pipeline answers as one model: detect, cut out, classify, and rules on top."""
 
 from __future__ import annotations
 

@@ -288,7 +288,7 @@ def test_a_model_is_loaded_by_its_first_call(tmp_path: Path) -> None:
         httpx.Client(base_url=edge.address, trust_env=False) as http,
     ):
         before = http.get("/v1/models/half").json()
-        assert before["model_version_status"][0]["state"] == "END"
+        assert before["model_version_status"][0]["state"] == "AVAILABLE"
         # A call would be taken: it is ready in KServe's sense.
         assert before["ready"] is True
         reply = http.post("/v1/models/half:predict", json={"instances": [[1.0]]})

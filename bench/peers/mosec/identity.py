@@ -1,4 +1,4 @@
-"""Mosec: an identity model over the raw body, one worker process. The tensor travels as its bytes."""
+"""Mosec: an identity model over the raw body, one worker process; the tensor travels as bytes."""
 
 import os
 

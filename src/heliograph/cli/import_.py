@@ -277,7 +277,7 @@ def _next(package: ModelPackage, home: Path) -> str:
     answering = _answering(name, home)
     if answering != str(version):
         return (
-            f"version {answering} goes on answering. Try it: heliograph split {name} "
+            f"version {answering} goes on answering.\nTry it: heliograph split {name} "
             f"{answering}=90 {version}=10; or heliograph promote {name} {version}."
         )
     ask = (

@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import sys
+from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,12 @@ from heliograph.accounts.key import OpenGate
 from heliograph.app import App, build
 from heliograph.cli.files import gather, read
 from heliograph.core.errors import Code, HeliographError
+from heliograph.registry.catalog import BUILTIN
+from heliograph.registry.repository import find_packages
+from heliograph.registry.values import ModelPackage
 from heliograph.serving.values import Answer, Entry, Head
 from heliograph.settings import home_folder, read_settings
+from heliograph.vision.tasks.chain import Chain
 
 _COLUMNS = ("file", "label", "score", "x", "y", "width", "height", "error")
 
@@ -119,23 +124,28 @@ def _start(head: Head, home: str | None, *, exact: bool) -> App:
     # Nobody else calls: the hands of the lane are the limit, not a server's seats.
     serving = {"seats": 100_000} | ({"exact": True} if exact else {})
     settings = read_settings(home_folder(home), {"serving": serving})
-    only = [head.model] if head.model else _default_of(head.task, settings.home)
-    app = build(settings, gate=OpenGate(), only=only)
+    packages = find_packages([BUILTIN, settings.home / "models"])
+    name = head.model or _default_of(head.task, packages)
+    app = build(settings, gate=OpenGate(), only=_with_parts(name, packages))
     app.catalog.load_all()
     return app
 
 
-def _default_of(task: str, home: Path) -> list[str]:
-    from heliograph.registry.catalog import BUILTIN
-    from heliograph.registry.repository import find_packages
-
-    packages = [
-        one for one in find_packages([BUILTIN, home / "models"]).values() if one.task == task
-    ]
-    if not packages:
+def _default_of(task: str, packages: Mapping[str, ModelPackage]) -> str:
+    fitting = [one for one in packages.values() if one.task == task]
+    if not fitting:
         raise HeliographError(Code.NOT_FOUND, f"There is no model for the task {task[:60]!r}.")
-    packages.sort(key=lambda one: not one.default)
-    return [one.name for one in packages[:1]]
+    return min(fitting, key=lambda one: not one.default).name
+
+
+def _with_parts(name: str, packages: Mapping[str, ModelPackage]) -> list[str]:
+    """A model and, of a pipeline, every model that it asks."""
+    found = [name]
+    for one in found:
+        output = packages[one].output if one in packages else None
+        parts = output.models() if isinstance(output, Chain) else ()
+        found += [part for said in parts if (part := said.partition("@")[0]) not in found]
+    return found
 
 
 def _one(app: App, head: Head, path: Path, keep: Path | None) -> dict[str, Any]:

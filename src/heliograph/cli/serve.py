@@ -43,6 +43,7 @@ _OPTIONS: dict[str, tuple[str, str]] = {
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 def serve(home: str | None, **given: Any) -> None:
     """Serve models over HTTP and gRPC until SIGTERM or Ctrl-C; calls in flight finish first."""
+    from heliograph.cli.trial import try_package
     from heliograph.edge.http.server import listen, supervise
     from heliograph.worker import serve as serve_worker
 
@@ -57,9 +58,9 @@ def serve(home: str | None, **given: Any) -> None:
     grpc_port = held.getsockname()[1] if held else 0
     _welcome(settings, sock.getsockname()[1], grpc_port)
     if settings.server.workers == 1:
-        serve_worker(settings, sock, grpc_port)
+        serve_worker(settings, sock, grpc_port, try_package)
     else:
-        args = (settings, sock, grpc_port)
+        args = (settings, sock, grpc_port, try_package)
         sys.exit(supervise(serve_worker, args, settings.server.workers))
 
 

@@ -8,6 +8,7 @@ the weights.
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -40,6 +41,12 @@ _DTYPES = {
 _BFLOAT16 = 16
 """ONNX's number of the type, `TensorProto.BFLOAT16`."""
 
+_NEWER = (
+    (re.compile(r"Opset (\d+) is under development.*till opset (\d+)", re.DOTALL), "operator set"),
+    (re.compile(r"IR version: (\d+), max supported IR version: (\d+)"), "IR version"),
+)
+"""What it says of files from newer tools than itself: the likeliest reason that it refuses one."""
+
 # Its builds report home by default; a server of other people's pictures does not.
 ort.disable_telemetry_events()
 
@@ -58,9 +65,7 @@ class OnnxRunner:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         before = resident()
-        self._session: ort.InferenceSession | None = ort.InferenceSession(
-            str(path), sess_options=options, providers=["CPUExecutionProvider"]
-        )
+        self._session: ort.InferenceSession | None = _open(path, options)
         self._memory = resident() - before
         self.inputs = tuple(map(_tensor, self._session.get_inputs()))
         self.outputs = tuple(map(_tensor, self._session.get_outputs()))
@@ -104,6 +109,24 @@ class OnnxRunner:
         }
         answers = session.run_with_ort_values(self._names, given)
         return dict(zip(self._names, map(_array, answers), strict=True))
+
+
+def _open(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
+    """Open a file; one that is too new for this ONNX Runtime is refused with what to do."""
+    try:
+        return ort.InferenceSession(
+            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        for pattern, what in _NEWER:
+            found = pattern.search(str(error))
+            if found:
+                raise HeliographError(
+                    Code.MODEL_INVALID,
+                    f"The model is written in ONNX's {what} {found[1]}; ONNX Runtime "
+                    f"{ort.__version__} reads up to {found[2]}. Export it again with that.",
+                ) from None
+        raise
 
 
 def _array(value: ort.OrtValue) -> NDArray[Any]:

@@ -30,9 +30,14 @@ MEDIA_TYPE = CONTENT_TYPE_LATEST
 
 
 class Metrics:
-    """The metrics of one server process."""
+    """The metrics of one server process.
 
-    def __init__(self) -> None:
+    Args:
+        histograms: also observe how long each step of a call took, and the sizes of batches.
+    """
+
+    def __init__(self, *, histograms: bool = True) -> None:
+        self.histograms = histograms
         self.registry = CollectorRegistry()
         self.calls = Counter(
             "heliograph_calls",
@@ -125,6 +130,10 @@ class _OfModel:
         calls.inc()
         self._bytes.inc(usage.bytes_in)
         self._pixels.inc(usage.pixels)
+        if self._metrics.histograms:
+            self._observe(usage)
+
+    def _observe(self, usage: Usage) -> None:
         if usage.batch:
             if self._batch is None:
                 self._batch = self._metrics.batch.labels(self._model)

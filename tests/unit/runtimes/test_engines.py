@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
@@ -104,6 +105,23 @@ def test_a_file_that_is_no_model_is_model_invalid(
     assert "'broken.onnx'" in failed.value.detail
     assert str(tmp_path) not in failed.value.detail
     assert failed.value.__cause__ is not None
+
+
+@pytest.mark.parametrize(
+    ("field", "says"), [("opset", "operator set"), ("ir_version", "IR version")]
+)
+def test_a_file_from_newer_tools_is_refused_with_what_to_do(
+    field: str, says: str, tmp_path: Path
+) -> None:
+    model = onnx.load(models.identity(tmp_path / "m.onnx"))
+    if field == "opset":
+        model.opset_import[0].version = 999
+    else:
+        model.ir_version = 999
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(HeliographError, match=rf"{says} 999; .* reads up to \d+\.") as failed:
+        open_model(tmp_path / "m.onnx", "onnx")
+    assert failed.value.code is Code.MODEL_INVALID
 
 
 @engines

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import orjson
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.edge.http import strictjson
@@ -61,7 +62,6 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _decoder = msgspec.json.Decoder(_Request)
-_encoder = msgspec.json.Encoder()
 _LISTS: dict[str, msgspec.json.Decoder[list[Any]]] = {
     "BOOL": msgspec.json.Decoder(list[bool | int]),
     "FP32": msgspec.json.Decoder(list[float]),
@@ -207,7 +207,7 @@ def write_reply(reply: Reply) -> tuple[list[bytes | memoryview], int | None]:
     said |= {"model_name": reply.model, "model_version": reply.version}
     if reply.parameters:
         said["parameters"] = reply.parameters
-    header = _encoder.encode(said | {"outputs": outputs})
+    header = orjson.dumps(said | {"outputs": outputs}, option=orjson.OPT_SERIALIZE_NUMPY)
     if not any(map(len, raws)):
         return [header], None
     return [header, *raws], len(header)

@@ -163,10 +163,11 @@ def read_list(name: str, kind: str, shape: Sequence[int], values: list[Any]) -> 
     return array.reshape(shape)
 
 
-def write_list(array: Array, kind: str, name: str) -> list[Any]:
+def write_list(array: Array, kind: str, name: str) -> Array | list[Any]:
     """The elements of a tensor, flat and row-major, as JSON can say them.
 
-    A number that is not finite becomes null.
+    Numbers stay an array, for a writer that knows arrays: it gives each the fewest digits that
+    read back as the same number of its type, and null for one that is not finite.
 
     Raises:
         HeliographError: `validation`; FP16, BF16 and bytes that are no text have no form in JSON.
@@ -178,7 +179,7 @@ def write_list(array: Array, kind: str, name: str) -> list[Any]:
             f"output {name}",
         )
     if kind != "BYTES":
-        return array.ravel().tolist()
+        return np.ascontiguousarray(array).ravel()
     try:
         return [one.decode() if isinstance(one, bytes) else str(one) for one in array.ravel()]
     except UnicodeDecodeError as error:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import msgspec
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -76,7 +77,7 @@ async def generate(
         assert output.array is not None
         values = write_list(output.array, output.datatype, output.name)
         told[output.name] = values[0] if len(values) == 1 else values
-    body = msgspec.json.encode(told)
+    body = orjson.dumps(told, option=orjson.OPT_SERIALIZE_NUMPY)
     if stream:
         return answer(b"data: " + body + b"\n\n", kind=b"text/event-stream; charset=utf-8")
     return answer(body)

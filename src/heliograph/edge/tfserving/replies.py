@@ -12,8 +12,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from heliograph.core.errors import Code, HeliographError
@@ -36,7 +36,7 @@ def write_predict(arrays: Mapping[str, NDArray[Any]], *, rows: bool) -> bytes:
     return _write("outputs", columns if len(columns) > 1 else next(iter(columns.values())), arrays)
 
 
-def _rows(arrays: Mapping[str, NDArray[Any]]) -> list[Any]:
+def _rows(arrays: Mapping[str, NDArray[Any]]) -> Any:
     size = -1
     for name, array in arrays.items():
         if not array.ndim:
@@ -55,12 +55,18 @@ def _rows(arrays: Mapping[str, NDArray[Any]]) -> list[Any]:
 
 def _write(key: str, value: Any, arrays: Mapping[str, NDArray[Any]]) -> bytes:
     if all(array.dtype.kind != "f" or np.isfinite(array).all() for array in arrays.values()):
-        return msgspec.json.encode({key: value})
-    return json.dumps({key: value}, separators=(",", ":"), ensure_ascii=False).encode()
+        return orjson.dumps({key: value}, option=orjson.OPT_SERIALIZE_NUMPY)
+    made = {key: value}
+    return json.dumps(made, separators=(",", ":"), ensure_ascii=False, default=_plain).encode()
+
+
+def _plain(array: Any) -> Any:
+    """An array, or one number of it, for a writer that knows neither."""
+    return (shortest(array) if array.dtype.name in _DIGITS else array).tolist()
 
 
 def _values(name: str, array: NDArray[Any]) -> Any:
-    """The values as lists of lists, each as short as its type allows."""
+    """The values: strings as lists of lists, numbers as an array for a writer that knows them."""
     if array.dtype == object:
         flat = np.empty(array.size, object)
         flat[:] = [_string(one, as_bytes=name.endswith("_bytes")) for one in array.reshape(-1)]
@@ -70,7 +76,9 @@ def _values(name: str, array: NDArray[Any]) -> Any:
             Code.UNSUPPORTED,
             f"Failed to write JSON value for tensor type: {of_numpy(array.dtype).word}",
         )
-    return (shortest(array) if array.dtype.name in _DIGITS else array).tolist()
+    if not array.ndim:
+        return _plain(array)
+    return shortest(array) if array.dtype.name == "float16" else np.ascontiguousarray(array)
 
 
 def _string(one: Any, *, as_bytes: bool) -> Any:

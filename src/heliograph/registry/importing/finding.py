@@ -17,8 +17,11 @@ _MODELS = {
     ".h5", ".joblib", ".keras", ".onnx", ".pb", ".pickle", ".pkl", ".pt", ".pt2", ".pth",
     ".safetensors", ".skops", ".tflite", ".ubj", ".xml",
 }  # fmt: skip
-_PLACES = ("", "onnx", "openvino", "tflite", "saved_model", "variables")
-_BETTER = ("model.onnx", "model.xml", "model.pt2", "model.tflite", "saved_model", "model.keras")
+_PLACES = ("", "onnx", "openvino", "tflite", "saved_model", "model.savedmodel", "variables")
+_BETTER = (
+    "model.onnx", "model.xml", "model.pt2", "model.tflite", "saved_model", "model.savedmodel",
+    "model.keras",
+)  # fmt: skip
 _WORSE = (".safetensors", ".pt", ".pth", ".pkl", ".joblib", ".h5")
 
 

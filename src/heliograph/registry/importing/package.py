@@ -122,28 +122,77 @@ def publish(
     """
     draft = read_package(staged.folder)
     place = home / "models" / draft.name
-    if (place / "model.toml").exists():
-        raise HeliographError(
-            Code.VALIDATION,
-            f"models/{draft.name} is a package alone, without versions. Move its files into "
-            f"models/{draft.name}/{read_package(place).version} first, or choose another --name.",
-        )
+    _refuse_alone(place, draft)
     for _, package in _versions(place):
         if not again and _same(package, draft):
             return Made(package, fresh=False)
     return Made(_place(staged.folder, place, draft, seal), fresh=True)
 
 
+def publish_as(folder: Path, home: Path, number: int) -> Made:
+    """Put a drafted package in its place under a number that was given with it.
+
+    Args:
+        folder: the draft.
+        home: the data folder.
+        number: its version.
+
+    Raises:
+        HeliographError: as `publish`, and `conflict` where other content has that number.
+    """
+    draft = read_package(folder)
+    there = standing(draft, home, number)
+    if there is not None:
+        return Made(there, fresh=False)
+    place = home / "models" / draft.name
+    return Made(_place(folder, place, draft, lambda _: None, number), fresh=True)
+
+
+def standing(draft: ModelPackage, home: Path, number: int) -> ModelPackage | None:
+    """The version that has this number already, which is the same as the draft; None if none has.
+
+    Raises:
+        HeliographError: `conflict` where it is another one, `validation` as `publish`.
+    """
+    place = home / "models" / draft.name
+    _refuse_alone(place, draft)
+    if not (place / str(number) / "model.toml").exists():
+        return None
+    there = read_package(place / str(number))
+    if not _same(there, draft):
+        raise _taken(draft.name, number)
+    return there
+
+
+def _refuse_alone(place: Path, draft: ModelPackage) -> None:
+    if (place / "model.toml").exists():
+        raise HeliographError(
+            Code.VALIDATION,
+            f"models/{draft.name} is a package alone, without versions. Move its files into "
+            f"models/{draft.name}/{read_package(place).version} first, or choose another --name.",
+        )
+
+
+def _taken(name: str, number: int) -> HeliographError:
+    return HeliographError(
+        Code.CONFLICT,
+        f"Version {number} of {name} is there already, with other content; versions never change. "
+        f"Give this one the next number.",
+    )
+
+
 def _place(
-    folder: Path, place: Path, draft: ModelPackage, seal: Callable[[Path], object]
+    folder: Path,
+    place: Path,
+    draft: ModelPackage,
+    seal: Callable[[Path], object],
+    given: int = 0,
 ) -> ModelPackage:
     try:
-        place.mkdir(exist_ok=True)
-        number = max((one for one, _ in _numbered(place)), default=0) + 1
+        place.mkdir(parents=True, exist_ok=True)
+        number = given or max((one for one, _ in _numbered(place)), default=0) + 1
         while True:
-            text = (folder / "model.toml").read_text("utf-8")
-            text = re.sub(r"(?m)^version = \d+$", f"version = {number}", text, count=1)
-            (folder / "model.toml").write_text(text, "utf-8")
+            _number(folder, number)
             seal(folder)
             _settle(folder)
             target = place / str(number)
@@ -153,6 +202,8 @@ def _place(
             except OSError:
                 if not target.exists():
                     raise
+                if given:
+                    raise _taken(draft.name, given) from None
                 number += 1
                 continue
             return read_package(target)
@@ -160,6 +211,15 @@ def _place(
         raise HeliographError(
             Code.STORAGE_FULL, f"The package {draft.name!r} cannot be written: {error.strerror}."
         ) from error
+
+
+def _number(folder: Path, number: int) -> None:
+    """Write the version into a draft that has another one."""
+    if read_package(folder).version == number:
+        return
+    text = (folder / "model.toml").read_text("utf-8")
+    text = re.sub(r"(?m)^version = \d+$", f"version = {number}", text, count=1)
+    (folder / "model.toml").write_text(text, "utf-8")
 
 
 def _settle(folder: Path) -> None:
@@ -180,7 +240,7 @@ def discard(folder: Path) -> None:
 
 
 def _numbered(place: Path) -> list[tuple[int, Path]]:
-    found = [(int(one.name), one) for one in place.iterdir() if re.fullmatch(r"\d{1,9}", one.name)]
+    found = [(int(one.name), one) for one in place.iterdir() if re.fullmatch(r"\d{1,18}", one.name)]
     return sorted(found)
 
 

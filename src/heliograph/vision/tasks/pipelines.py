@@ -201,7 +201,7 @@ class Steps(Chain, frozen=True, tag="steps"):
     """A pipeline, step by step.
 
     Attributes:
-        steps: see the module.
+        steps: done in their order, each of one of three kinds: feature, model, rules.
     """
 
     steps: Annotated[tuple[Feature | Ask | Rules, ...], msgspec.Meta(min_length=1, max_length=32)]
