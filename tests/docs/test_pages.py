@@ -34,6 +34,30 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not broken
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_to_a_heading_find_it(page: Path) -> None:
+    wanted = [
+        (page.parent / target if target else page, heading.removeprefix("#"))
+        for target, heading in re.findall(
+            r"\]\((?!https?:)([^)#]*)(#[^)]+)\)", page.read_text("utf-8")
+        )
+    ]
+    assert not [heading for target, heading in wanted if heading not in headings(target)]
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as the sites that show such pages make them."""
+    found = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in found}
+
+
+def test_the_index_has_every_page() -> None:
+    docs = ROOT / "docs"
+    text = (docs / "README.md").read_text("utf-8")
+    pages = [one.relative_to(docs) for one in docs.glob("*/*.md") if one.parent.name != "decisions"]
+    assert not [page for page in pages if f"({page})" not in text]
+
+
 def test_every_path_in_the_map_exists() -> None:
     named = re.findall(
         r"`((?:src|tests|docs|tools)/[^`]+)`", (ROOT / "CONTRIBUTING.md").read_text()

@@ -108,9 +108,7 @@ def test_a_pipeline_that_cannot_be_walked_is_refused_by_name(
     assert failed.value.code is Code.MODEL_INVALID
 
 
-def test_a_model_that_is_not_there_is_named(
-    home: Path, tmp_path: Path, photos: Path
-) -> None:
+def test_a_model_that_is_not_there_is_named(home: Path, tmp_path: Path, photos: Path) -> None:
     share_cache(home, tmp_path)
     write(tmp_path, DOGS)
     with house(tmp_path, "dogs", "ssd-mobilenet-v2-coco") as wired:

@@ -111,7 +111,7 @@ class OnnxRunner:
         return dict(zip(self._names, map(_array, answers), strict=True))
 
 
-def _open(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
+def _open(path: Path, options: Any) -> ort.InferenceSession:
     """Open a file; one that is too new for this ONNX Runtime is refused with what to do."""
     try:
         return ort.InferenceSession(
