@@ -19,7 +19,7 @@ from PIL import Image
 from heliograph.accounts.key import KeyGate, OpenGate, admin_key
 from heliograph.core.errors import Code, HeliographError
 from heliograph.registry.catalog import BUILTIN, Catalog
-from heliograph.registry.repository import Repository
+from heliograph.registry.repository import Listing, Repository
 from heliograph.registry.signing import trusted_keys, verify
 from heliograph.registry.sources import locate
 from heliograph.registry.values import ModelPackage
@@ -42,6 +42,7 @@ from heliograph.vision.picture import Picture, Size
 from heliograph.vision.prepare import InputSpec, prepare
 from heliograph.vision.tasks import TASKS
 from heliograph.vision.tasks.base import Decoder
+from heliograph.vision.tasks.chain import Chain
 from heliograph.vision.tasks.embedding import Nearest
 
 log = logging.getLogger("heliograph")
@@ -85,8 +86,10 @@ def build(
         replan: what an operator says about every model's plan.
     """
     budget = Budget(settings.registry.memory << 20, settings.registry.protect)
+    folders = [BUILTIN, settings.home / "models"]
     wanted = set(only) or {one for one in settings.serving.models.split(",") if one}
-    repository = Repository([BUILTIN, settings.home / "models"], wanted)
+    there = Repository(folders).scan() if wanted else Listing()
+    repository = Repository(folders, _with_parts(wanted, there))
     catalog = Catalog[Model](
         repository,
         lambda package: make_model(package, settings, budget, replan),
@@ -96,11 +99,8 @@ def build(
     )
     unknown = wanted - set(catalog.products)
     if unknown:
-        known = Repository([BUILTIN, settings.home / "models"]).scan().packages
-        raise HeliographError(
-            Code.NOT_FOUND,
-            f"There is no model {', '.join(sorted(unknown))}; there are {', '.join(known)}.",
-        )
+        strange, names = ", ".join(sorted(unknown)), ", ".join(there.packages)
+        raise HeliographError(Code.NOT_FOUND, f"There is no model {strange}; there are {names}.")
     desk = Desk(
         gate=gate or _gate(settings),
         catalog=catalog,
@@ -114,6 +114,16 @@ def build(
     Image.MAX_IMAGE_PIXELS = None
     path = ServingPath(desk, exact=settings.serving.exact, judge=judge)
     return App(settings, desk.gate, catalog, path)
+
+
+def _with_parts(names: set[str], listing: Listing) -> set[str]:
+    """Models and, of pipelines among them, every model that they ask."""
+    found = list(names)
+    for name in found:
+        for package in listing.packages.get(name, {}).values():
+            parts = package.output.models() if isinstance(package.output, Chain) else ()
+            found += [part for one in parts if (part := one.partition("@")[0]) not in found]
+    return set(found)
 
 
 def _gate(settings: Settings) -> Gate:

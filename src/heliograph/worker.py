@@ -178,6 +178,10 @@ class Worker:
 
     def _loaded(self) -> None:
         self._configure()
+        catalog = self._app.catalog
+        ready = sum(shelf.state == "ready" for shelf in catalog.shelves)
+        why = catalog.why_not_ready()
+        log.info("ready: %d models are loaded%s", ready, f"; {why}" if why else "")
         # What is loaded now stays: the collector need not walk over it again and again.
         gc.collect()
         gc.freeze()

@@ -110,10 +110,10 @@ def test_a_pipeline_that_cannot_be_walked_is_refused_by_name(
 
 def test_a_model_that_is_not_there_is_named(home: Path, tmp_path: Path, photos: Path) -> None:
     share_cache(home, tmp_path)
-    write(tmp_path, DOGS)
-    with house(tmp_path, "dogs", "ssd-mobilenet-v2-coco") as wired:
+    write(tmp_path, DOGS.replace("efficientnet-lite0", "efficientnet-lite9"))
+    with house(tmp_path, "dogs") as wired:
         body = (photos / "pets.jpg").read_bytes()
-        with pytest.raises(HeliographError, match="'dogs' asks 'efficientnet-lite0'") as failed:
+        with pytest.raises(HeliographError, match="'dogs' asks 'efficientnet-lite9'") as failed:
             wired.ask("dogs", body)
         assert failed.value.code is Code.NOT_FOUND
         assert wired.kept.rows[-1].outcome == "not_found"

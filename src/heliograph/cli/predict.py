@@ -24,7 +24,6 @@ from heliograph.registry.repository import find_packages
 from heliograph.registry.values import ModelPackage
 from heliograph.serving.values import Answer, Entry, Head
 from heliograph.settings import home_folder, read_settings
-from heliograph.vision.tasks.chain import Chain
 
 _COLUMNS = ("file", "label", "score", "x", "y", "width", "height", "error")
 
@@ -126,7 +125,7 @@ def _start(head: Head, home: str | None, *, exact: bool) -> App:
     settings = read_settings(home_folder(home), {"serving": serving})
     packages = find_packages([BUILTIN, settings.home / "models"])
     name = head.model or _default_of(head.task, packages)
-    app = build(settings, gate=OpenGate(), only=_with_parts(name, packages))
+    app = build(settings, gate=OpenGate(), only=[name])
     app.catalog.load_all()
     return app
 
@@ -136,16 +135,6 @@ def _default_of(task: str, packages: Mapping[str, ModelPackage]) -> str:
     if not fitting:
         raise HeliographError(Code.NOT_FOUND, f"There is no model for the task {task[:60]!r}.")
     return min(fitting, key=lambda one: not one.default).name
-
-
-def _with_parts(name: str, packages: Mapping[str, ModelPackage]) -> list[str]:
-    """A model and, of a pipeline, every model that it asks."""
-    found = [name]
-    for one in found:
-        output = packages[one].output if one in packages else None
-        parts = output.models() if isinstance(output, Chain) else ()
-        found += [part for said in parts if (part := said.partition("@")[0]) not in found]
-    return found
 
 
 def _one(app: App, head: Head, path: Path, keep: Path | None) -> dict[str, Any]:

@@ -128,6 +128,10 @@ class Catalog(Generic[M]):
         if product is None or shelf is None:
             raise _absent()
         if not shelf.model.takes_calls or not product.release.serves(shelf.version):
+            if shelf.state == "unloaded" and not self._loaded.is_set():  # its turn comes
+                raise HeliographError(
+                    Code.MODEL_UNAVAILABLE, "The model is still loading.", retry_after=1.0
+                )
             raise shelf.model.refusal()
         return shelf.model
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic
@@ -139,8 +140,11 @@ def _needed(products: Iterable[Product[M]]) -> list[Shelf[M]]:
 
 
 def _load(shelf: Shelf[M]) -> None:
+    began = time.monotonic()
     try:
         shelf.model.load()
+        took = time.monotonic() - began
+        log.info("%s@%s is loaded, in %.2f s", shelf.package.name, shelf.version, took)
     except HeliographError as error:
         # No trace: a fault of the package is the operator's, and one of ours was logged with it.
         name = f"{shelf.package.name}@{shelf.version}"

@@ -222,7 +222,7 @@ class Channel:
 
 def refusal(said: Failed, *, loading: bool) -> HeliographError:
     """A worker's failure as the caller sees it; its own words go to the log."""
-    log.warning("a model worker said: %s", printable(said.reason))
+    log.info("a model worker said: %s", printable(said.reason))
     if said.code == Code.MODEL_RESOURCE_LIMIT:
         return HeliographError(
             Code.MODEL_RESOURCE_LIMIT, "The model asked for more memory than it may have."

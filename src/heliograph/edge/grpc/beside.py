@@ -5,6 +5,7 @@ gRPC's library takes a tenth of a second to load, so it is loaded only when HTTP
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,8 @@ class Grpc:
 
     async def start(self) -> None:
         """See `edge.http.server.Beside`."""
+        # Model workers are started by fork and exec: gRPC's own guard against forks only complains.
+        os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
         from heliograph.edge.grpc.server import GrpcLimits, GrpcServer
 
         limits = GrpcLimits(message_bytes=self._most_bytes)
