@@ -26,7 +26,9 @@ from heliograph.registry.values import ModelPackage
 from heliograph.runtimes.base import Plan, Runner
 from heliograph.runtimes.engines import open_runner
 from heliograph.runtimes.host import open_hosted
+from heliograph.runtimes.late import LateRunner
 from heliograph.runtimes.process import GuestLimits
+from heliograph.runtimes.quiet import quietly
 from heliograph.runtimes.tune import Trial, default_plan, read_plan, tune, write_plan
 from heliograph.runtimes.wall import ESSENTIAL
 from heliograph.serving.admit import Desk, Seats
@@ -149,7 +151,7 @@ def make_model(
     measured = read_plan(settings.home / "plans", package.digest)
     plan = replan(measured or default_plan(package.engine, settings.serving.instances))
     resident = Resident(
-        lambda: open_copies(package, plan, settings),
+        lambda: _open_quietly(package, plan, settings),
         on_demand=settings.registry.load == "demand" or package.lazy,
         budget=budget,
         estimate=_estimate(package),
@@ -187,6 +189,13 @@ def _estimate(package: ModelPackage) -> int:
     return 2 * sum(one.stat().st_size for one in files if one.is_file())
 
 
+def _open_quietly(package: ModelPackage, plan: Plan, settings: Settings) -> Copies:
+    """Load a model beside calls to others; see `runtimes.quiet` for why not with every engine."""
+    if plan.engine != "onnx" or plan.threads > 1:
+        return open_copies(package, plan, settings)
+    return quietly(lambda: open_copies(package, plan, settings))
+
+
 def open_copies(package: ModelPackage, plan: Plan, settings: Settings) -> Copies:
     """Find a package's file, open it with the plan's engine and run it once.
 
@@ -197,21 +206,28 @@ def open_copies(package: ModelPackage, plan: Plan, settings: Settings) -> Copies
     if settings.registry.trust == "signed" and not Path(package.folder).is_relative_to(BUILTIN):
         verify(Path(package.folder), trusted_keys(settings.home))
     path = locate(package, settings.home / "cache")
-    wide = None
+    runner = _open_warm(package, path, plan, settings)
     # A second worker process costs more memory than a lone caller's time is worth.
-    if plan.wide and not package.foreign:
-        alone = replace(plan, threads=plan.wide, instances=1)
-        wide = _open(package, path, alone, settings)
+    if not plan.wide or package.foreign:
+        return Copies(runner)
+    alone = replace(plan, threads=plan.wide, instances=1)
+    return Copies(runner, LateRunner(lambda: _open_warm(package, path, alone, settings), runner))
+
+
+def _open_warm(package: ModelPackage, path: Path, plan: Plan, settings: Settings) -> Runner:
+    """Open a copy and run it, so that the first caller does not pay for first allocations."""
+    runner = _open(package, path, plan, settings)
+    spec = package.input
+    if spec is None or not (spec.width and spec.height) or package.lazy:
+        return runner
     with contextlib.ExitStack() as undo:
-        if wide is not None:
-            undo.callback(wide.close)
-        copies = Copies(_open(package, path, plan, settings), wide)
-        undo.callback(copies.runner.close)
-        fixed = package.input and package.input.width and package.input.height
-        if package.input and fixed and not package.lazy:
-            _warm_up(copies, package.input, plan.instances)
+        undo.callback(runner.close)
+        tensor = _example(spec)[None]
+        # ONNX Runtime has one session for all instances; others have a request for each.
+        for _ in range(1 if plan.engine == "onnx" else plan.instances):
+            runner.run({spec.name or runner.inputs[0].name: tensor})
         undo.pop_all()
-    return copies
+    return runner
 
 
 def tune_model(
@@ -245,14 +261,6 @@ def _open(package: ModelPackage, path: Path, plan: Plan, settings: Settings) -> 
     )
     parts = [Path(package.folder, part) for part in package.weights.parts]
     return open_hosted(path, plan, limits, readable=parts, unsafe=unsafe)
-
-
-def _warm_up(copies: Copies, spec: InputSpec, times: int) -> None:
-    """Run on every copy, so that the first caller does not pay for first allocations."""
-    tensor = _example(spec)[None]
-    for runner in filter(None, copies):
-        for _ in range(times):
-            runner.run({spec.name or runner.inputs[0].name: tensor})
 
 
 def _example(spec: InputSpec) -> NDArray[np.generic]:
