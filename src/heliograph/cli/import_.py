@@ -17,6 +17,7 @@ from heliograph.registry.importing.bringing import Brought, decide, look
 from heliograph.registry.importing.draft import SCALINGS, Answers
 from heliograph.registry.importing.hub import fetch, is_remote
 from heliograph.registry.importing.package import discard, publish, workshop
+from heliograph.registry.importing.retaking import retake
 from heliograph.registry.importing.values import TITLES, Format, Question, spelled
 from heliograph.registry.releases import Release, incumbent
 from heliograph.registry.repository import Repository
@@ -97,6 +98,8 @@ def import_model(
     formats = [Format(one) for one in allow]
     where, said, cleanup = _local(source, folder)
     try:
+        if _returned(where, folder, name, formats, picture, _seal(sign), again=again):
+            return
         brought = look(where, folder, allow=formats)
         try:
             _bring(
@@ -117,6 +120,36 @@ def import_model(
             discard(brought.home)
     finally:
         cleanup()
+
+
+def _returned(
+    where: Path,
+    home: Path,
+    name: str,
+    allow: list[Format],
+    picture: Path | None,
+    seal: Callable[[Path], object],
+    *,
+    again: bool,
+) -> bool:
+    """Take a package that says itself what it is; False if this is none."""
+    scratch = workshop(home)
+    try:
+        adopted = retake(where, scratch, name=name, allow=allow)
+        if adopted is None:
+            return False
+        package = adopted.package
+        _show_trial(try_package(adopted.home, package, picture, like=home))
+        made = publish(Path(package.folder), home, again=again, seal=seal)
+        label = f"{made.package.name} version {made.package.version}"
+        click.echo(
+            f"{label} is in place; {_next(made.package, home)}"
+            if made.fresh
+            else f"{label} is this very model already; --again makes a new version of it."
+        )
+        return True
+    finally:
+        discard(scratch)
 
 
 def _local(source: str, home: Path) -> tuple[Path, str, Callable[[], None]]:
@@ -181,7 +214,7 @@ def _bring(
     if not accept and not click.confirm(f"Serve it as {package.name!r}?", default=True):
         click.echo("Nothing was kept.")
         return
-    made = publish(decided.staged, home, again=again, seal=_seal(sign))
+    made = publish(decided.staged.folder, home, again=again, seal=_seal(sign))
     if as_json:
         click.echo(json.dumps(_report(decided, trial, made.package.version, fresh=made.fresh)))
         return

@@ -103,7 +103,7 @@ class Catalog(Generic[M]):
         """
         found = self._products.get(name)
         if found is None:
-            raise _absent()
+            raise _absent(None, "")
         return found
 
     def shelf(self, name: str, version: str = "") -> Shelf[M]:
@@ -112,9 +112,10 @@ class Catalog(Generic[M]):
         Raises:
             HeliographError: `not_found`.
         """
-        shelf = self.product(name).pick(version)
+        product = self.product(name)
+        shelf = product.pick(version)
         if shelf is None:
-            raise _absent()
+            raise _absent(product, version)
         return shelf
 
     def find(self, name: str, version: str = "", sticky: str = "") -> M:
@@ -126,7 +127,7 @@ class Catalog(Generic[M]):
         product = self._products.get(name)
         shelf = product.pick(version, sticky) if product else None
         if product is None or shelf is None:
-            raise _absent()
+            raise _absent(product, version)
         if not shelf.model.takes_calls or not product.release.serves(shelf.version):
             if shelf.state == "unloaded" and not self._loaded.is_set():  # its turn comes
                 raise HeliographError(
@@ -270,7 +271,7 @@ class Catalog(Generic[M]):
         def raise_up(product: Product[M], release: Release) -> Release:
             number = release.resolve(version)
             if number not in product.shelves:
-                raise _absent()
+                raise _absent(product, version)
             return releases.promote(release, number, _before(product, release), reason)
 
         return self._change(name, raise_up, match)
@@ -442,8 +443,14 @@ def _overtaken(name: str) -> HeliographError:
     )
 
 
-def _absent() -> HeliographError:
+def _absent(product: Product[M] | None, version: str) -> HeliographError:
+    if product is None:
+        return HeliographError(
+            Code.NOT_FOUND,
+            "There is no such model here. `heliograph models` and GET /api/v1/models list them.",
+        )
+    known = ", ".join([*product.versions, *product.release.aliases])
     return HeliographError(
         Code.NOT_FOUND,
-        "There is no such model or version here. GET /api/v1/models lists what is served.",
+        f"{product.name} has no version or alias {version[:60]!r}; there are {known}.",
     )

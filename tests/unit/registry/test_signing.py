@@ -188,7 +188,7 @@ def test_an_import_is_signed_as_the_version_that_it_becomes(tmp_path: Path) -> N
     for version in (1, 2):
         brought = look(foreign.add(tmp_path / "add.onnx"), home)
         brought = decide(brought, Answers(), name="add", source="add.onnx", about={})
-        made = publish(brought.staged, home, again=True, seal=lambda one: sign(one, private))
+        made = publish(brought.staged.folder, home, again=True, seal=lambda one: sign(one, private))
         discard(brought.home)
         assert made.package.version == version
         assert verify(Path(made.package.folder), [public]) == public

@@ -70,7 +70,7 @@ def _publish(source: Path, home: Path, name: str) -> str:
             raise HeliographError(
                 Code.MODEL_INVALID, "it needs answers: bring it in with 'heliograph import'"
             )
-        return str(publish(brought.staged, home, again=True).package.version)
+        return str(publish(brought.staged.folder, home, again=True).package.version)
     finally:
         discard(brought.home)
 

@@ -103,7 +103,7 @@ def draft_package(
 
 
 def publish(
-    staged: Staged,
+    folder: Path,
     home: Path,
     *,
     again: bool = False,
@@ -112,7 +112,7 @@ def publish(
     """Give a drafted package the next version number and put it in its place.
 
     Args:
-        staged: what was drafted.
+        folder: the draft.
         home: the data folder.
         again: make a version although the same content is there already.
         seal: called with the finished folder before it appears, to sign it.
@@ -120,13 +120,13 @@ def publish(
     Raises:
         HeliographError: `storage_full`, or `validation` where the name is taken by a package alone.
     """
-    draft = read_package(staged.folder)
+    draft = read_package(folder)
     place = home / "models" / draft.name
     _refuse_alone(place, draft)
     for _, package in _versions(place):
         if not again and _same(package, draft):
             return Made(package, fresh=False)
-    return Made(_place(staged.folder, place, draft, seal), fresh=True)
+    return Made(_place(folder, place, draft, seal), fresh=True)
 
 
 def publish_as(folder: Path, home: Path, number: int) -> Made:

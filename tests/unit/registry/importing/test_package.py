@@ -28,7 +28,7 @@ def drafted(home: Path, source: Path, name: str = "m", **more: str) -> Brought:
 def published(home: Path, source: Path, *, again: bool = False, **more: str) -> Made:
     brought = drafted(home, source, **more)
     try:
-        return publish(brought.staged, home, again=again)
+        return publish(brought.staged.folder, home, again=again)
     finally:
         discard(brought.home)
 
@@ -91,7 +91,7 @@ def test_imports_at_the_same_moment_get_numbers_of_their_own(tmp_path: Path) -> 
     found: list[int] = []
 
     def run(one: Brought) -> None:
-        found.append(publish(one.staged, home).package.version)
+        found.append(publish(one.staged.folder, home).package.version)
 
     threads = [threading.Thread(target=run, args=(one,)) for one in brought]
     for thread in threads:
@@ -110,7 +110,7 @@ def test_a_package_appears_at_once(tmp_path: Path) -> None:
     home = tmp_path / "home"
     brought = drafted(home, foreign.add(tmp_path / "add.onnx"))
     assert Repository([home / "models"]).scan().packages == {}
-    publish(brought.staged, home)
+    publish(brought.staged.folder, home)
     discard(brought.home)
     assert list(Repository([home / "models"]).scan().packages) == ["m"]
 
