@@ -22,9 +22,9 @@ from heliograph.edge.http.application import build as build_http
 from heliograph.edge.http.limits import WireLimits
 from heliograph.edge.http.server import Serving
 from heliograph.edge.http.server import serve as serve_http
-from heliograph.edge.http.services import Services
 from heliograph.edge.oip import routes as oip
 from heliograph.edge.oip.dialect import Dialect, Options
+from heliograph.edge.services import Services
 from heliograph.edge.tfserving import routes as tfserving
 from heliograph.registry.judge import Judge
 from heliograph.registry.releases import incumbent, take_back

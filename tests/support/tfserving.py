@@ -20,8 +20,8 @@ from heliograph.app import App, build
 from heliograph.edge.grpc.server import GrpcServer
 from heliograph.edge.http.limits import WireLimits
 from heliograph.edge.http.server import listen
-from heliograph.edge.http.services import Services
 from heliograph.edge.http.wire import protocol
+from heliograph.edge.services import Services
 from heliograph.edge.tfserving.grpc import handlers
 from heliograph.edge.tfserving.routes import routes
 from heliograph.registry.values import ModelPackage, read_package

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from heliograph.core.errors import Code, HeliographError
 from heliograph.edge.http import docs, health, models, predict, releases
 from heliograph.edge.http.errors import answer
-from heliograph.edge.http.services import Services
+from heliograph.edge.services import Services
 from heliograph.vision.tasks import TASKS
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")

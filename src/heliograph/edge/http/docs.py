@@ -14,7 +14,7 @@ from heliograph.core.errors import Code, HeliographError
 from heliograph.edge.http import openapi, pages
 from heliograph.edge.http import reference as reference_page
 from heliograph.edge.http.predict import Handler
-from heliograph.edge.http.services import Services
+from heliograph.edge.services import Services
 
 _WEB = Path(__file__).parent / "web"
 # Not from `mimetypes`: what it answers depends on the machine, and browsers refuse a wrong one.

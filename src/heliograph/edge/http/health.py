@@ -9,7 +9,7 @@ from starlette.responses import Response
 from heliograph.core.errors import Code, HeliographError
 from heliograph.edge.http.predict import Handler
 from heliograph.edge.http.query import credentials
-from heliograph.edge.http.services import Services
+from heliograph.edge.services import Services
 from heliograph.telemetry.metrics import MEDIA_TYPE
 
 

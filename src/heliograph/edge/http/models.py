@@ -11,7 +11,7 @@ from starlette.responses import Response
 from heliograph.core.errors import Code, HeliographError
 from heliograph.edge.http.predict import Handler
 from heliograph.edge.http.query import credentials, no_query, read_query
-from heliograph.edge.http.services import Services
+from heliograph.edge.services import Services
 from heliograph.registry.catalog import Catalog, Product, Shelf
 from heliograph.serving.values import Model
 

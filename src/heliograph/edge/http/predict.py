@@ -14,8 +14,9 @@ from heliograph.core.errors import Code, HeliographError
 from heliograph.core.ids import new_id
 from heliograph.edge.http.bodies import File, pictures
 from heliograph.edge.http.errors import describe
+from heliograph.edge.http.payloads import receive_all
 from heliograph.edge.http.query import read_head
-from heliograph.edge.http.services import Services
+from heliograph.edge.services import Services
 from heliograph.edge.waiting import wait
 from heliograph.serving.values import Answer, Entry, Head
 from heliograph.vision.tasks.base import Task
@@ -66,22 +67,11 @@ async def _body(request: Request, entry: Entry) -> bytes:
     """The whole body, which must be there by the call's deadline."""
     try:
         async with asyncio.timeout(max(0.0, entry.left())):
-            return await _read(request)
+            return await receive_all(request)
     except TimeoutError as error:
         raise HeliographError(
             Code.REQUEST_TIMEOUT, "The body did not arrive before the call's deadline."
         ) from error
-
-
-async def _read(request: Request) -> bytes:
-    chunks: list[bytes] = []
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise HeliographError(Code.REQUEST_TIMEOUT, "The caller has gone.")
-        chunks.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 async def _answer(services: Services, entry: Entry, file: File) -> Answer:

@@ -23,7 +23,7 @@ from heliograph.edge.http import strictjson
 from heliograph.edge.http.models import versions_of
 from heliograph.edge.http.predict import Handler
 from heliograph.edge.http.query import credentials, no_query
-from heliograph.edge.http.services import Services
+from heliograph.edge.services import Services
 from heliograph.registry.catalog import Catalog, Product
 from heliograph.registry.releases import Change
 from heliograph.serving.values import Model

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from heliograph.core.errors import Code, HeliographError
-from heliograph.edge.http.services import Services
 from heliograph.edge.oip.classes import best_classes
 from heliograph.edge.oip.controls import LogControl, TraceControl
 from heliograph.edge.oip.datatypes import Array, datatype, read_raw, write_raw
@@ -23,6 +22,7 @@ from heliograph.edge.oip.memory import SharedMemory
 from heliograph.edge.oip.parameters import deadline
 from heliograph.edge.oip.sequences import Sequences, first_state
 from heliograph.edge.oip.values import Given, Question, Reply, Told, Wanted
+from heliograph.edge.services import Services
 from heliograph.edge.waiting import wait
 from heliograph.registry.catalog import Shelf
 from heliograph.serving.values import Entry, Head, Model, always

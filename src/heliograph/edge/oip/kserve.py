@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from heliograph.core.errors import Code, HeliographError
-from heliograph.edge.http.services import Services
+from heliograph.edge.services import Services
 from heliograph.serving.values import Model
 
 

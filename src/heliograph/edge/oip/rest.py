@@ -11,9 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from heliograph.core.errors import Code, HeliographError
-from heliograph.edge.http.query import credentials
-from heliograph.edge.http.wire import EXTENSION
-from heliograph.edge.oip.bodies import (
+from heliograph.edge.http.payloads import (
     answer,
     answer_in_parts,
     coding_of,
@@ -21,6 +19,8 @@ from heliograph.edge.oip.bodies import (
     read_body,
     read_json,
 )
+from heliograph.edge.http.query import credentials
+from heliograph.edge.http.wire import EXTENSION
 from heliograph.edge.oip.codec import (
     HEADER,
     read_header_length,

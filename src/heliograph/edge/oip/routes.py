@@ -19,9 +19,9 @@ from starlette.types import Receive, Scope, Send
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.edge.grpc.errors import understand
+from heliograph.edge.http.payloads import answer, read_json
 from heliograph.edge.http.query import credentials
 from heliograph.edge.oip import repository, rest
-from heliograph.edge.oip.bodies import answer, read_json
 from heliograph.edge.oip.describe import configuration, metadata
 from heliograph.edge.oip.dialect import Dialect
 from heliograph.edge.oip.errors import respond

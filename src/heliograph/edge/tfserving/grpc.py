@@ -12,7 +12,7 @@ import grpc
 from heliograph.core.errors import Code, HeliographError
 from heliograph.edge.grpc.calls import Context, credentials, metadata, service, unary
 from heliograph.edge.grpc.messages import Messages, load
-from heliograph.edge.http.services import Services
+from heliograph.edge.services import Services
 from heliograph.edge.tfserving import answers, examples, signatures
 from heliograph.edge.tfserving.checks import check_feeds, check_tasks, chosen_outputs
 from heliograph.edge.tfserving.config import served_models

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from heliograph.edge.http.query import credentials
-from heliograph.edge.http.services import Services
+from heliograph.edge.services import Services
 from heliograph.telemetry.metrics import MEDIA_TYPE
 from heliograph.telemetry.statistics import Duration, ModelStatistics
 

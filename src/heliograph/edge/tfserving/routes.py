@@ -25,11 +25,11 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from heliograph.core.errors import Code, HeliographError
+from heliograph.edge.http.payloads import read_body
 from heliograph.edge.http.query import credentials, read_query
-from heliograph.edge.http.services import Services
 from heliograph.edge.http.wire import EXTENSION
-from heliograph.edge.oip.bodies import read_body
 from heliograph.edge.oip.kserve import kserve_models, kserve_ready
+from heliograph.edge.services import Services
 from heliograph.edge.tfserving import answers, errors, examples, metrics, replies, signatures
 from heliograph.edge.tfserving.codec import Question, read_predict
 from heliograph.edge.tfserving.spec import (

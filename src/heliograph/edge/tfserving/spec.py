@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from heliograph.core.errors import Code, HeliographError
-from heliograph.edge.http.services import Services
+from heliograph.edge.services import Services
 from heliograph.registry.catalog import Shelf
 from heliograph.runtimes.base import Tensor
 from heliograph.serving.resident import Signature

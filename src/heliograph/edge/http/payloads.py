@@ -1,4 +1,4 @@
-"""Bodies of requests and answers over HTTP: reading them in time, and their compression."""
+"""Bodies of the protocols that carry tensors over HTTP: read in time, unpacked, sent in parts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def read_body(request: Request, most: int, seconds: float = _PATIENCE) -> 
         raise HeliographError(Code.UNSUPPORTED_ENCODING, "Unsupported compression type")
     try:
         async with asyncio.timeout(max(0.0, seconds)):
-            body = await _receive(request)
+            body = await receive_all(request)
     except TimeoutError as error:
         raise HeliographError(
             Code.REQUEST_TIMEOUT, "The body did not arrive before the call's deadline."
@@ -133,7 +133,8 @@ async def compress(body: bytes, coding: str) -> bytes:
     return await asyncio.to_thread(zlib.compress, body, _LEVEL, _CODINGS[coding])
 
 
-async def _receive(request: Request) -> bytes:
+async def receive_all(request: Request) -> bytes:
+    """Every piece of a body; raises `request_timeout` if the caller goes."""
     chunks: list[bytes] = []
     while True:
         message = await request.receive()

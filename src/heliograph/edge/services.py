@@ -1,4 +1,4 @@
-"""What the HTTP edge is given by the composition root."""
+"""What every edge is given by the composition root."""
 
 from __future__ import annotations
 
