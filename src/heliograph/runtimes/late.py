@@ -31,7 +31,7 @@ class LateRunner:
         self._meanwhile = meanwhile
         self._own: Runner | None = None
         self._turn = threading.Lock()
-        self._begun = False
+        self._thread: threading.Thread | None = None
         self._closed = False
         self.inputs, self.outputs = meanwhile.inputs, meanwhile.outputs
         self.platform = meanwhile.platform
@@ -41,7 +41,7 @@ class LateRunner:
         own = self._own
         if own is not None:
             return own.run(feeds)
-        if not self._begun:
+        if self._thread is None:
             self._begin()
         return self._meanwhile.run(feeds)
 
@@ -56,13 +56,16 @@ class LateRunner:
             own, self._own = self._own, None
         if own is not None:
             own.close()
+        # An engine that is opening when the process ends takes it down with it.
+        if self._thread is not None:
+            self._thread.join()
 
     def _begin(self) -> None:
         with self._turn:
-            if self._begun or self._closed:
+            if self._thread is not None or self._closed:
                 return
-            self._begun = True
-        threading.Thread(target=self._arrive, name="open-late", daemon=True).start()
+            self._thread = threading.Thread(target=self._arrive, name="open-late")
+            self._thread.start()
 
     def _arrive(self) -> None:
         try:

@@ -34,5 +34,6 @@ def quietly(work: Callable[[], T]) -> T:
         except BaseException as error:  # noqa: BLE001 - told to who waits
             future.set_exception(error)
 
-    threading.Thread(target=do, name="load-quietly", daemon=True).start()
+    # No daemon: an engine that is opening when the process ends would take it down with it.
+    threading.Thread(target=do, name="load-quietly").start()
     return future.result()

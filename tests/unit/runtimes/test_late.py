@@ -81,9 +81,9 @@ def test_what_opens_after_the_end_is_closed_at_once() -> None:
 
     late = LateRunner(open_own, Saying(1))
     said(late)
+    threading.Timer(0.05, gate.set).start()
     late.close()
-    gate.set()
-    until(lambda: own.closed)
+    assert own.closed, "closing waits for it"
     assert said(late) == 1.0
 
 
