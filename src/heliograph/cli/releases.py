@@ -299,6 +299,3 @@ def _print(said: dict[str, Any]) -> None:
         console.print(f"rollback goes to: {said['history'][-1]}")
     if said["reason"]:
         console.print(f"reason: {escape(said['reason'])}")
-
-
-COMMANDS = (versions, promote, rollback, split, shadow, gates, alias, load, unload, export)
