@@ -191,7 +191,8 @@ def _estimate(package: ModelPackage) -> int:
 
 def _open_quietly(package: ModelPackage, plan: Plan, settings: Settings) -> Copies:
     """Load a model beside calls to others; see `runtimes.quiet` for why not with every engine."""
-    if plan.engine != "onnx" or plan.threads > 1:
+    # A worker process would inherit the low priority and keep it.
+    if plan.engine != "onnx" or plan.threads > 1 or _hosted(package, settings):
         return open_copies(package, plan, settings)
     return quietly(lambda: open_copies(package, plan, settings))
 
@@ -208,7 +209,7 @@ def open_copies(package: ModelPackage, plan: Plan, settings: Settings) -> Copies
     path = locate(package, settings.home / "cache")
     runner = _open_warm(package, path, plan, settings)
     # A second worker process costs more memory than a lone caller's time is worth.
-    if not plan.wide or package.foreign:
+    if not plan.wide or _hosted(package, settings):
         return Copies(runner)
     alone = replace(plan, threads=plan.wide, instances=1)
     return Copies(runner, LateRunner(lambda: _open_warm(package, path, alone, settings), runner))
@@ -246,12 +247,18 @@ def tune_model(
     return plan
 
 
-def _open(package: ModelPackage, path: Path, plan: Plan, settings: Settings) -> Runner:
+def _hosted(package: ModelPackage, settings: Settings) -> bool:
     """A model of ours runs in this process, one of somebody else's in its own, behind a wall."""
+    around = settings.walls.around
+    return package.weights is not None and (
+        around == "all" or (around == "imported" and package.foreign)
+    )
+
+
+def _open(package: ModelPackage, path: Path, plan: Plan, settings: Settings) -> Runner:
+    """Open one copy, here or behind a wall."""
     walls, unsafe = settings.walls, settings.registry.unsafe
-    if package.weights is None or walls.around == "none":
-        return open_runner(path, plan, unsafe=unsafe)
-    if walls.around == "imported" and not package.foreign:
+    if package.weights is None or not _hosted(package, settings):
         return open_runner(path, plan, unsafe=unsafe)
     limits = GuestLimits(
         memory_bytes=walls.memory << 20,

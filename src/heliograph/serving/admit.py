@@ -80,7 +80,10 @@ class _Aside(Seats):
     """Where calls sit that nobody waits for."""
 
     def __init__(self) -> None:
-        super().__init__(1)
+        super().__init__(0)
+
+    def give_back(self) -> None:
+        """Nobody took one."""
 
 
 class Ticket:
