@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from heliograph.storage.database import Database
+from support.databases import fresh, opened, postgres
 from support.server import Server, running
 
 ROOT = Path(__file__).parents[1]
@@ -58,3 +60,20 @@ def photos() -> Path:
     if not PHOTOS.is_dir():
         pytest.skip("the photos are not here: expected ../shared/data/photos beside the repository")
     return PHOTOS
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real PostgreSQL server."""
+    with postgres(tmp_path_factory.mktemp("pg")) as address:
+        yield address
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty database with every table: each test that asks for it runs on both kinds."""
+    url = ""
+    if request.param == "postgresql":
+        url = fresh(request.getfixturevalue("postgres_server"))
+    with opened(url, tmp_path / "database") as made:
+        yield made

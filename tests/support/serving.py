@@ -10,7 +10,8 @@ from pathlib import Path
 
 from heliograph.accounts.key import OpenGate
 from heliograph.app import App, build
-from heliograph.core.call import Usage
+from heliograph.core.call import NO_CREDENTIALS, Usage
+from heliograph.core.permissions import Permission
 from heliograph.registry.repository import find_packages
 from heliograph.runtimes.base import Plan
 from heliograph.runtimes.tune import write_plan
@@ -47,7 +48,7 @@ class House:
     def enter_unseated(self, model: str) -> Entry:
         """An entry even while no seat is free: as for a call whose body took its time."""
         return Entry(
-            self.app.gate.check(""),
+            self.app.gate.check(NO_CREDENTIALS, Permission.MODELS_CALL),
             self.app.catalog.find(model),
             parse_options(TASKS["classification"].options, {}),
             "json",

@@ -8,8 +8,9 @@ import secrets
 import tempfile
 from pathlib import Path
 
-from heliograph.core.call import Caller
+from heliograph.core.call import Caller, Credentials
 from heliograph.core.errors import Code, HeliographError
+from heliograph.core.permissions import EVERY, Permission
 
 _PREFIX = "hg_admin_"
 _SHORTEST = 16
@@ -59,11 +60,12 @@ class KeyGate:
 
     def __init__(self, key: str) -> None:
         self._key = key.encode()
-        self._caller = Caller("admin")
+        self._caller = Caller("admin", operator=True, permissions=EVERY)
 
-    def check(self, credentials: str) -> Caller:
+    def check(self, credentials: Credentials, needs: Permission, model: str = "") -> Caller:
         """See `serving.values.Gate`; compares in constant time."""
-        if not hmac.compare_digest(credentials.encode(errors="replace"), self._key):
+        del needs, model
+        if not hmac.compare_digest(credentials.key.encode(errors="replace"), self._key):
             raise HeliographError(
                 Code.UNAUTHENTICATED,
                 "Send the key as 'Authorization: Bearer KEY'. The first administrator key lies in "
@@ -76,9 +78,9 @@ class OpenGate:
     """Lets everybody in: for `--open`, which is loopback only, and for the command line."""
 
     def __init__(self) -> None:
-        self._caller = Caller("anyone")
+        self._caller = Caller("anyone", operator=True, permissions=EVERY)
 
-    def check(self, credentials: str) -> Caller:
+    def check(self, credentials: Credentials, needs: Permission, model: str = "") -> Caller:
         """See `serving.values.Gate`."""
-        del credentials
+        del credentials, needs, model
         return self._caller

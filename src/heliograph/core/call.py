@@ -1,4 +1,4 @@
-"""The values that travel with one inference call: Timings, Caller, Usage, Comparison.
+"""The values that travel with one call: Credentials, Caller, Timings, Usage, Comparison.
 
 The stopwatch rides with the call: the reply, the `Server-Timing` header, the log line and the
 histograms all read the same `Timings`.
@@ -8,16 +8,77 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from heliograph.core.permissions import Permission
 
 STEPS = ("queue", "decode", "batch", "run", "finish")
 """The timed steps of a call, in order (see `serving/path.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a request says of its sender; nothing of it is believed before a Gate has looked.
+
+    Attributes:
+        key: of `Authorization: Bearer …`: an API key, a signed token or the administrator's key.
+        session: of the console's cookie; the edge has checked that the request is our own page's.
+        workspace: which workspace the sender means, if it says so (`Heliograph-Workspace`).
+        address: the sender's address, without its port; empty where there is none.
+        origin: of the header `Origin`.
+    """
+
+    key: str = ""
+    session: str = ""
+    workspace: str = ""
+    address: str = ""
+    origin: str = ""
+
+
+NO_CREDENTIALS = Credentials()
+
+
+class Limit(NamedTuple):
+    """At most so many of something in a stretch of time.
+
+    Attributes:
+        holder: the id of the key or workspace that it holds for.
+        meter: `calls`, `images`, `megapixels` or `cost` (in millionths of the currency).
+        period: `second`, `minute`, `hour`, `day` or `month`, in UTC; by the server's clock.
+        most: the bound, inclusive.
+    """
+
+    holder: str
+    meter: str
+    period: str
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling, as the Gate found out."""
+    """Who is calling, as the Gate found out.
+
+    Attributes:
+        name: what logs and the audit call it: the id of a key or a person, `admin`, `anyone`.
+        workspace: id of the workspace whose usage it is; empty where nobody keeps accounts.
+        key: id of the API key, if it came with one.
+        person: id of the person, if it is one.
+        operator: it runs this server: it may see and do everything, in every workspace.
+        permissions: what it may do.
+        models: names of models that it may call, `*` and `?` as in a shell; empty for all.
+        limits: what an Allowance holds it to.
+        share: its workspace's weight when the server is full.
+    """
 
     name: str
+    workspace: str = ""
+    key: str = ""
+    person: str = ""
+    operator: bool = False
+    permissions: frozenset[Permission] = frozenset()
+    models: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    share: float = 1.0
 
 
 @dataclass(slots=True)
@@ -61,7 +122,7 @@ class Usage:
     Attributes:
         id: the call's id.
         caller: who called.
-        model: the model's name; `version` its version.
+        model: the model's name; `version` and `digest` say exactly which, `task` what it is for.
         outcome: `ok` or an error code from `core.errors.Code`.
         bytes_in: size of the picture's file, or of the tensors, in bytes.
         pixels: width x height of the upright pictures; 0 if none was decoded.
@@ -71,9 +132,11 @@ class Usage:
     """
 
     id: str
-    caller: str
+    caller: Caller
     model: str
     version: str
+    digest: str
+    task: str
     outcome: str
     bytes_in: int
     pixels: int

@@ -33,10 +33,17 @@ class Code(StrEnum):
     BAD_REQUEST = "bad_request"
     BAD_SHAPE = "bad_shape"
     CONFLICT = "conflict"
+    CONSENT_REQUIRED = "consent_required"
+    CSRF = "csrf"
+    DB_UNAVAILABLE = "db_unavailable"
     DRAINING = "draining"
     EMPTY_FILE = "empty_file"
+    FETCH_TIMEOUT = "fetch_timeout"
     FORBIDDEN = "forbidden"
     HEADERS_TOO_LARGE = "headers_too_large"
+    IDEMPOTENCY_IN_PROGRESS = "idempotency_in_progress"
+    IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
+    IDENTITY_REQUIRED = "identity_required"
     IMAGE_CORRUPT = "image_corrupt"
     IMAGE_TOO_LARGE = "image_too_large"
     INFERENCE_TIMEOUT = "inference_timeout"
@@ -58,11 +65,15 @@ class Code(StrEnum):
     MODEL_SIGNATURE = "model_signature"
     MODEL_UNAVAILABLE = "model_unavailable"
     MULTIPART_MALFORMED = "multipart_malformed"
+    NAME_TAKEN = "name_taken"
     NOT_FOUND = "not_found"
     OVERLOADED = "overloaded"
+    QUOTA_EXCEEDED = "quota_exceeded"
     RANGE = "range"
+    RATE_LIMITED = "rate_limited"
     REQUEST_TIMEOUT = "request_timeout"
     STORAGE_FULL = "storage_full"
+    SUSPENDED = "suspended"
     TOO_LARGE = "too_large"
     TOO_MANY_CHUNKS = "too_many_chunks"
     TOO_MANY_CONNECTIONS = "too_many_connections"
@@ -70,10 +81,13 @@ class Code(StrEnum):
     TOO_MANY_PARTS = "too_many_parts"
     UNAUTHENTICATED = "unauthenticated"
     UNKNOWN_FIELD = "unknown_field"
+    UNKNOWN_FILTER = "unknown_filter"
     UNSAFE_FORMAT = "unsafe_format"
     UNSUPPORTED = "unsupported"
     UNSUPPORTED_ENCODING = "unsupported_encoding"
     UNSUPPORTED_MEDIA = "unsupported_media"
+    UPSTREAM_FETCH_FAILED = "upstream_fetch_failed"
+    URL_NOT_ALLOWED = "url_not_allowed"
     VALIDATION = "validation"
 
 
@@ -83,10 +97,23 @@ TABLE: dict[Code, Row] = {
     Code.BAD_REQUEST: Row(400, "INVALID_ARGUMENT", "The request is not understood"),
     Code.BAD_SHAPE: Row(422, "INVALID_ARGUMENT", "A tensor or picture has the wrong shape"),
     Code.CONFLICT: Row(409, "FAILED_PRECONDITION", "Its present state does not allow that"),
+    Code.CONSENT_REQUIRED: Row(
+        403, "PERMISSION_DENIED", "The person has not agreed to this processing"
+    ),
+    Code.CSRF: Row(403, "PERMISSION_DENIED", "The request did not come from our own pages"),
+    Code.DB_UNAVAILABLE: Row(503, "UNAVAILABLE", "The database is not available", page=True),
     Code.DRAINING: Row(503, "UNAVAILABLE", "The server is stopping"),
     Code.EMPTY_FILE: Row(400, "INVALID_ARGUMENT", "No bytes were sent"),
+    Code.FETCH_TIMEOUT: Row(504, "DEADLINE_EXCEEDED", "The picture's server was too slow"),
     Code.FORBIDDEN: Row(403, "PERMISSION_DENIED", "This key may not do that"),
     Code.HEADERS_TOO_LARGE: Row(431, "RESOURCE_EXHAUSTED", "The request's headers are too large"),
+    Code.IDEMPOTENCY_IN_PROGRESS: Row(
+        409, "ABORTED", "The first request with this key is still being answered"
+    ),
+    Code.IDEMPOTENCY_MISMATCH: Row(
+        422, "INVALID_ARGUMENT", "The key was used for a different request"
+    ),
+    Code.IDENTITY_REQUIRED: Row(403, "PERMISSION_DENIED", "This needs a verified identity"),
     Code.IMAGE_CORRUPT: Row(400, "INVALID_ARGUMENT", "The picture is damaged or cut short"),
     Code.IMAGE_TOO_LARGE: Row(413, "RESOURCE_EXHAUSTED", "The picture has too many pixels"),
     Code.INFERENCE_TIMEOUT: Row(504, "DEADLINE_EXCEEDED", "The call ran past its deadline"),
@@ -120,11 +147,15 @@ TABLE: dict[Code, Row] = {
     ),
     Code.MODEL_UNAVAILABLE: Row(503, "UNAVAILABLE", "The model is not loaded"),
     Code.MULTIPART_MALFORMED: Row(400, "INVALID_ARGUMENT", "The multipart body is not valid"),
+    Code.NAME_TAKEN: Row(409, "ALREADY_EXISTS", "The name is taken"),
     Code.NOT_FOUND: Row(404, "NOT_FOUND", "There is no such thing here"),
     Code.OVERLOADED: Row(503, "RESOURCE_EXHAUSTED", "All seats are taken"),
+    Code.QUOTA_EXCEEDED: Row(429, "RESOURCE_EXHAUSTED", "The quota is used up"),
     Code.RANGE: Row(416, "OUT_OF_RANGE", "Ranges are not served here"),
+    Code.RATE_LIMITED: Row(429, "RESOURCE_EXHAUSTED", "Too many requests in a short time"),
     Code.REQUEST_TIMEOUT: Row(408, "DEADLINE_EXCEEDED", "The request did not arrive in time"),
     Code.STORAGE_FULL: Row(503, "RESOURCE_EXHAUSTED", "No space is left to write", page=True),
+    Code.SUSPENDED: Row(403, "PERMISSION_DENIED", "The account is suspended"),
     Code.TOO_LARGE: Row(413, "RESOURCE_EXHAUSTED", "The body is too large"),
     Code.TOO_MANY_CHUNKS: Row(413, "RESOURCE_EXHAUSTED", "The body comes in too many chunks"),
     Code.TOO_MANY_CONNECTIONS: Row(429, "RESOURCE_EXHAUSTED", "Too many connections are open"),
@@ -132,10 +163,15 @@ TABLE: dict[Code, Row] = {
     Code.TOO_MANY_PARTS: Row(413, "RESOURCE_EXHAUSTED", "The multipart body has too many parts"),
     Code.UNAUTHENTICATED: Row(401, "UNAUTHENTICATED", "A valid key is needed"),
     Code.UNKNOWN_FIELD: Row(422, "INVALID_ARGUMENT", "A field or parameter is not known"),
+    Code.UNKNOWN_FILTER: Row(400, "INVALID_ARGUMENT", "A filter or an order is not known"),
     Code.UNSAFE_FORMAT: Row(422, "INVALID_ARGUMENT", "The format can carry a program"),
     Code.UNSUPPORTED: Row(422, "UNIMPLEMENTED", "This server does not offer that"),
     Code.UNSUPPORTED_ENCODING: Row(415, "INVALID_ARGUMENT", "The body's encoding is not accepted"),
     Code.UNSUPPORTED_MEDIA: Row(415, "INVALID_ARGUMENT", "The body is not a picture we accept"),
+    Code.UPSTREAM_FETCH_FAILED: Row(
+        502, "UNAVAILABLE", "The picture could not be fetched from its address"
+    ),
+    Code.URL_NOT_ALLOWED: Row(422, "INVALID_ARGUMENT", "The address may not be fetched"),
     Code.VALIDATION: Row(422, "INVALID_ARGUMENT", "A value is out of range or of the wrong type"),
 }
 

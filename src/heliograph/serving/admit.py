@@ -18,6 +18,7 @@ import msgspec
 from heliograph.core.call import Timings, Usage
 from heliograph.core.errors import Code, HeliographError
 from heliograph.core.ids import new_id
+from heliograph.core.permissions import Permission
 from heliograph.serving.values import Catalog, Entry, Gate, Head, Meter, NullMeter, always, sight
 from heliograph.vision.decode import Limits
 from heliograph.vision.tasks.base import Options
@@ -132,9 +133,11 @@ class Ticket:
         self._meter.record(
             Usage(
                 self.id,
-                self.entry.caller.name,
+                self.entry.caller,
                 model.name,
                 model.version,
+                model.digest,
+                model.task.name if model.task else "tensors",
                 outcome,
                 self.size,
                 self.pixels,
@@ -188,12 +191,15 @@ class Desk:
             HeliographError: `unauthenticated`, `forbidden`, `not_found`, `model_unavailable`,
                 `unsupported`, `unknown_field`, `validation` or `overloaded`.
         """
-        caller = self.gate.check(head.credentials)
+        caller = self.gate.check(head.credentials, Permission.MODELS_CALL, head.model)
         model = (
             self.catalog.find(head.model, head.version, head.sticky)
             if head.model
             else self.catalog.default(head.task, head.version, head.sticky)
         )
+        if caller.models and not head.model:
+            # Which model the task's default is, only the catalog knows.
+            self.gate.check(head.credentials, Permission.MODELS_CALL, model.name)
         kind = Options if head.tensors else sight(model).task.options
         options = parse_options(kind, head.options)
         self.seats.look()

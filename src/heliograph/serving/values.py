@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from heliograph.core.call import Caller, Timings, Usage
+from heliograph.core.call import NO_CREDENTIALS, Caller, Credentials, Timings, Usage
 from heliograph.core.errors import Code, HeliographError
+from heliograph.core.permissions import Permission
 from heliograph.runtimes.base import Arrays
 from heliograph.serving.resident import Signature, State
 from heliograph.vision.encode import Encoded
@@ -43,7 +44,7 @@ class Head:
         version: a version of the model or one of its aliases; empty for the one in service.
         sticky: calls with the same text get the same version while traffic is split.
         tensors: the call brings tensors and wants tensors, whatever the model's task.
-        credentials: the key as sent; empty when none came.
+        credentials: what the request says of its sender.
         options: the caller's options as text, by name.
         form: `json`, `png`, `jpeg` or `webp`; empty for the task's own: a picture for tasks whose
             answer is one, JSON for the others.
@@ -53,7 +54,7 @@ class Head:
     model: str = ""
     task: str = ""
     version: str = ""
-    credentials: str = ""
+    credentials: Credentials = NO_CREDENTIALS
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     form: Form = ""
     alive: Callable[[], bool] = always
@@ -222,11 +223,16 @@ class Tensors:
 class Gate(Protocol):
     """Who is calling, and may they?"""
 
-    def check(self, credentials: str) -> Caller:
+    def check(self, credentials: Credentials, needs: Permission, model: str = "") -> Caller:
         """Name the caller.
 
+        Args:
+            credentials: what the request says of its sender.
+            needs: what the caller wants to do.
+            model: to which model; empty where it is to none.
+
         Raises:
-            HeliographError: `unauthenticated` or `forbidden`.
+            HeliographError: `unauthenticated`, `forbidden` or `suspended`.
         """
         ...
 

@@ -93,7 +93,7 @@ class TelemetryMeter:
                 usage.outcome,
                 usage.model,
                 usage.version,
-                usage.caller,
+                usage.caller.name,
                 usage.pixels / 1e6,
                 " ".join([f"{step}={ms:.2f}" for step, ms in usage.timings.items()]),
                 extra={"fields": {"call": usage}},

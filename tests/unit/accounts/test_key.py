@@ -13,7 +13,11 @@ import pytest
 
 from heliograph.accounts import key
 from heliograph.accounts.key import KeyGate, OpenGate, admin_key
+from heliograph.core.call import Credentials
 from heliograph.core.errors import Code, HeliographError
+from heliograph.core.permissions import Permission
+
+CALL = Permission.MODELS_CALL
 
 
 def test_the_key_is_made_once_and_read_after_that(tmp_path: Path) -> None:
@@ -79,7 +83,7 @@ def test_an_empty_or_shortened_file_is_not_a_key(tmp_path: Path, content: bytes)
 
 def test_the_right_key_opens(tmp_path: Path) -> None:
     made, _ = admin_key(tmp_path)
-    assert KeyGate(made).check(made).name == "admin"
+    assert KeyGate(made).check(Credentials(made), CALL).name == "admin"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +92,7 @@ def test_the_right_key_opens(tmp_path: Path) -> None:
 )
 def test_any_other_is_refused_with_what_to_send(sent: str) -> None:
     with pytest.raises(HeliographError) as failed:
-        KeyGate("hg_admin_right").check(sent)
+        KeyGate("hg_admin_right").check(Credentials(sent), CALL)
     assert failed.value.code is Code.UNAUTHENTICATED
     assert "hg_admin_right" not in failed.value.detail
     assert "Authorization: Bearer" in failed.value.detail
@@ -102,9 +106,10 @@ def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> 
         return hmac.compare_digest(one, other)
 
     monkeypatch.setattr(key, "hmac", type("hmac", (), {"compare_digest": staticmethod(compare)}))
-    KeyGate("hg_admin_right").check("hg_admin_right")
+    KeyGate("hg_admin_right").check(Credentials("hg_admin_right"), CALL)
     assert compared == [(b"hg_admin_right", b"hg_admin_right")]
 
 
 def test_the_open_gate_asks_for_nothing() -> None:
-    assert OpenGate().check("").name == OpenGate().check("whatever").name == "anyone"
+    for one in (Credentials(), Credentials("whatever")):
+        assert OpenGate().check(one, CALL).name == "anyone"

@@ -72,7 +72,7 @@ def test_options_are_what_is_left() -> None:
     head = read_head(request("version=3&format=png&low=1", **said), model="m")
     assert (head.model, head.version, head.form) == ("m", "3", "png")
     assert head.sticky == "user 7"
-    assert (head.credentials, dict(head.options)) == ("k1", {"low": "1"})
+    assert (head.credentials.key, dict(head.options)) == ("k1", {"low": "1"})
     assert head.alive()
 
 
@@ -97,4 +97,4 @@ def test_a_format_nobody_knows() -> None:
     [("Bearer k", "k"), ("bearer  k ", "k"), ("Basic k", ""), ("k", ""), ("", ""), ("Bearer", "")],
 )
 def test_credentials(said: str, key: str) -> None:
-    assert credentials(request(authorization=said)) == key
+    assert credentials(request(authorization=said)).key == key

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from heliograph.core.call import Comparison, Usage
+from heliograph.core.call import Caller, Comparison, Usage
 from heliograph.registry.judge import Judge
 from heliograph.registry.releases import Gates, Release, Shadow, incumbent, take_back
 
@@ -16,7 +16,9 @@ SPLIT = {"1": 90.0, "2": 10.0}
 def seen(judge: Judge, version: str, calls: int, outcome: str = "ok", run_ms: float = 10.0) -> None:
     for _ in range(calls):
         timings = {"run": run_ms} if outcome == "ok" else {}
-        judge.record(Usage("id", "admin", "m", version, outcome, 1, 1, 1, 1, timings))
+        judge.record(
+            Usage("id", Caller("admin"), "m", version, "d", "tensors", outcome, 1, 1, 1, 1, timings)
+        )
 
 
 def compared(judge: Judge, calls: int, *, agrees: bool, outcome: str = "ok") -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from heliograph.accounts.key import KeyGate
+from heliograph.core.call import Credentials
 from heliograph.core.errors import Code, HeliographError
 from heliograph.serving.admit import Desk, Seats
 from heliograph.serving.values import Head
@@ -147,7 +148,7 @@ def test_who_may_not_call_learns_nothing_of_models_options_or_seats(colour: Hous
     )
     desk.seats.take()
     for head in (
-        Head(model="colour", credentials="wrong"),
+        Head(model="colour", credentials=Credentials("wrong")),
         Head(model="nobody"),
         Head(model="colour", options={"colour": "red"}),
     ):
@@ -155,7 +156,7 @@ def test_who_may_not_call_learns_nothing_of_models_options_or_seats(colour: Hous
             desk.enter(head)
         assert code_of(failed) is Code.UNAUTHENTICATED
     with pytest.raises(HeliographError) as failed:
-        desk.enter(Head(model="nobody", credentials="hg_admin_k"))
+        desk.enter(Head(model="nobody", credentials=Credentials("hg_admin_k")))
     assert code_of(failed) is Code.NOT_FOUND
 
 
@@ -186,5 +187,5 @@ def test_an_unforeseen_error_in_a_ticket_is_one_internal_usage(colour: House) ->
     with pytest.raises(ZeroDivisionError):
         fall()
     (row,) = colour.kept.rows
-    assert (row.outcome, row.bytes_in, row.caller) == ("internal", 5, "anyone")
+    assert (row.outcome, row.bytes_in, row.caller.name) == ("internal", 5, "anyone")
     assert (row.model, row.version, row.id) == ("colour", "1", ticket.id)

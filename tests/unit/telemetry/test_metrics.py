@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from heliograph.core.call import STEPS, Usage
+from heliograph.core.call import STEPS, Caller, Usage
 from heliograph.telemetry.meter import TelemetryMeter
 from heliograph.telemetry.metrics import Metrics
 
@@ -17,9 +17,11 @@ from heliograph.telemetry.metrics import Metrics
 def usage(outcome: str = "ok", **changes: Any) -> Usage:
     row: dict[str, Any] = {
         "id": "pred_1",
-        "caller": "admin",
+        "caller": Caller("admin"),
         "model": "colour",
         "version": "1",
+        "digest": "d",
+        "task": "classification",
         "outcome": outcome,
         "bytes_in": 1000,
         "pixels": 384,

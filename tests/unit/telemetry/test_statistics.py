@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heliograph.core.call import Usage
+from heliograph.core.call import Caller, Usage
 from heliograph.core.errors import TABLE
 from heliograph.core.ids import new_id
 from heliograph.telemetry.meter import TelemetryMeter
@@ -17,7 +17,20 @@ STEPS = {"queue": 1.0, "decode": 2.0, "batch": 3.0, "run": 4.0, "finish": 5.0, "
 
 
 def usage(outcome: str = "ok", *, rows: int = 1, batch: int = 1, model: str = "m") -> Usage:
-    return Usage(new_id("pred"), "a", model, "1", outcome, 10, 0, rows, batch, dict(STEPS))
+    return Usage(
+        new_id("pred"),
+        Caller("a"),
+        model,
+        "1",
+        "d",
+        "tensors",
+        outcome,
+        10,
+        0,
+        rows,
+        batch,
+        dict(STEPS),
+    )
 
 
 def counted(*rows: Usage) -> ModelStatistics:

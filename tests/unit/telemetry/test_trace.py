@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from heliograph.core.call import Usage
+from heliograph.core.call import Caller, Usage
 from heliograph.core.ids import new_id
 from heliograph.telemetry.trace import Tracer, TraceRule
 
@@ -13,7 +13,9 @@ ON = TraceRule(("TIMESTAMPS",), rate=1)
 
 def usage(model: str = "m") -> Usage:
     timings = {"queue": 1.0, "run": 2.5, "total": 3.5}
-    return Usage(new_id("pred"), "a", model, "1", "ok", 10, 0, 1, 1, timings)
+    return Usage(
+        new_id("pred"), Caller("a"), model, "1", "d", "tensors", "ok", 10, 0, 1, 1, timings
+    )
 
 
 def lines(tracer: Tracer) -> list[dict[str, Any]]:

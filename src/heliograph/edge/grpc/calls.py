@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 
+from heliograph.core.call import Credentials
 from heliograph.core.errors import HeliographError
 from heliograph.edge.grpc.errors import Refusal, refuse, understand
 from heliograph.edge.grpc.messages import parse
@@ -24,6 +26,7 @@ Handler = Any
 Render = Callable[[HeliographError], Refusal]
 Unary = Callable[[Any, Context], Awaitable[Any]]
 Stream = Callable[[AsyncIterator[Any], Context], AsyncIterator[Any]]
+_WHO = {"authorization", "heliograph-workspace"}
 
 
 def unary(kind: Any, behave: Unary, *, render: Render = refuse) -> Handler:
@@ -84,13 +87,21 @@ async def abort(context: Context, error: Exception, render: Render = refuse) -> 
     await context.abort(told.status, told.detail, told.trailers)
 
 
-def credentials(context: Context) -> str:
-    """The key of the metadata `authorization: Bearer KEY`; empty when there is none."""
-    for name, value in context.invocation_metadata() or ():
-        if name == "authorization":
-            scheme, _, key = str(value).partition(" ")
-            return key.strip() if scheme.lower() == "bearer" else ""
-    return ""
+def credentials(context: Context) -> Credentials:
+    """What the call's metadata say of its sender."""
+    said = {one: value for one, value in context.invocation_metadata() or () if one in _WHO}
+    scheme, _, key = str(said.get("authorization", "")).partition(" ")
+    return Credentials(
+        key=key.strip() if scheme.lower() == "bearer" else "",
+        workspace=str(said.get("heliograph-workspace", "")),
+        address=_address(context.peer()),
+    )
+
+
+def _address(peer: str) -> str:
+    """The address in gRPC's `ipv4:1.2.3.4:5` or `ipv6:[::1]:5`; empty for anything else."""
+    kind, _, rest = unquote(peer).partition(":")
+    return rest.rpartition(":")[0].strip("[]") if kind in {"ipv4", "ipv6"} else ""
 
 
 def metadata(context: Context, name: str) -> str:

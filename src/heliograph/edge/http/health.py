@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from heliograph.core.errors import Code, HeliographError
+from heliograph.core.permissions import Permission
 from heliograph.edge.http.predict import Handler
 from heliograph.edge.http.query import credentials
 from heliograph.edge.services import Services
@@ -38,7 +39,7 @@ def metrics(services: Services) -> Handler:
     """`GET /metrics`: Prometheus text."""
 
     async def render(request: Request) -> Response:
-        services.gate.check(credentials(request))
+        services.gate.check(credentials(request), Permission.METRICS_READ)
         return Response(services.meter.render(), headers={"content-type": MEDIA_TYPE})
 
     return render

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from heliograph.core.errors import Code, HeliographError
+from heliograph.core.permissions import Permission
 from heliograph.edge.http.predict import Handler
 from heliograph.edge.http.query import credentials, no_query, read_query
 from heliograph.edge.services import Services
@@ -20,7 +21,7 @@ def index(services: Services) -> Handler:
     """`GET /api/v1/models`: name, task and versions of each."""
 
     async def models(request: Request) -> Response:
-        services.gate.check(credentials(request))
+        services.gate.check(credentials(request), Permission.MODELS_READ)
         no_query(request)
         catalog = services.catalog
         answering = [(one, one.answering()) for one in catalog.products.values()]
@@ -33,7 +34,7 @@ def card(services: Services) -> Handler:
     """`GET /api/v1/models/{name}`: the card of the version that answers, or of `?version=`."""
 
     async def model(request: Request) -> Response:
-        services.gate.check(credentials(request))
+        services.gate.check(credentials(request), Permission.MODELS_READ)
         query = read_query(request)
         version = query.pop("version", "")
         for name in query:

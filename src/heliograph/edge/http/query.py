@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from starlette.requests import Request
 
+from heliograph.core.call import Credentials
 from heliograph.core.errors import Code, HeliographError
 from heliograph.edge.http.wire import EXTENSION
 from heliograph.serving.values import Form, Head, always
 
 _KEYS = {"key", "api_key", "apikey", "access_token", "token", "authorization"}
+_SAFE = {"GET", "HEAD", "OPTIONS"}
+SESSION_COOKIES = ("__Host-heliograph", "heliograph")
+"""The session's cookie: over TLS the first name, which binds it to this host; else the second."""
 _FORMS: dict[str, Form] = {
     "json": "json",
     "png": "png",
@@ -82,10 +86,43 @@ def read_head(request: Request, *, model: str = "", task: str = "") -> Head:
     return Head(model, task, version, credentials(request), query, form, alive, sticky)
 
 
-def credentials(request: Request) -> str:
-    """The key of `Authorization: Bearer KEY`; empty when there is none."""
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else ""
+def credentials(request: Request) -> Credentials:
+    """What a request says of its sender.
+
+    Raises:
+        HeliographError: `csrf`: it changes something by a session's cookie, and is not certainly
+            from a page of ours.
+    """
+    headers = request.headers
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    session = "" if key else _session(headers.get("cookie", ""))
+    origin = headers.get("origin", "")
+    if session and request.method not in _SAFE and not _ours(origin, headers.get("host", "")):
+        raise HeliographError(
+            Code.CSRF, "A change with a session's cookie must come from a page of this server."
+        )
+    client = request.scope.get("client")
+    return Credentials(
+        key.strip() if scheme.lower() == "bearer" else "",
+        session,
+        headers.get("heliograph-workspace", ""),
+        client[0] if client else "",
+        origin,
+    )
+
+
+def _session(cookies: str) -> str:
+    for one in cookies.split(";"):
+        name, _, value = one.strip().partition("=")
+        if name in SESSION_COOKIES:
+            return value
+    return ""
+
+
+def _ours(origin: str, host: str) -> bool:
+    """Whether a page of this host sent it; browsers say so with every change, programs need not."""
+    parts = urlsplit(origin)
+    return parts.scheme in {"http", "https"} and bool(host) and parts.netloc == host
 
 
 def _form(asked: str | None, accept: str) -> Form:

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from heliograph.core.errors import Code, HeliographError
+from heliograph.core.permissions import Permission
 from heliograph.edge.http import strictjson
 from heliograph.edge.http.models import versions_of
 from heliograph.edge.http.predict import Handler
@@ -124,7 +125,7 @@ def _unload(one: Order[Place]) -> None:
 
 def _reading(services: Services) -> Handler:
     async def read(request: Request) -> Response:
-        services.gate.check(credentials(request))
+        services.gate.check(credentials(request), Permission.MODELS_READ)
         no_query(request)
         return _reply(services.catalog, request.path_params["name"])
 
@@ -135,7 +136,7 @@ def _changing(services: Services, kind: type[S], act: Act[S]) -> Handler:
     """One change: may they, what do they want, do it, say how it is then."""
 
     async def change(request: Request) -> Response:
-        services.gate.check(credentials(request))
+        services.gate.check(credentials(request), Permission.MODELS_WRITE)
         no_query(request)
         _refuse_other_pages(request)
         catalog, name = services.catalog, request.path_params["name"]

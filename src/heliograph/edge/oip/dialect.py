@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from heliograph.core.call import Credentials
 from heliograph.core.errors import Code, HeliographError
+from heliograph.core.permissions import Permission
 from heliograph.edge.oip.classes import best_classes
 from heliograph.edge.oip.controls import LogControl, TraceControl
 from heliograph.edge.oip.datatypes import Array, datatype, read_raw, write_raw
@@ -126,9 +128,9 @@ class Dialect:
         """The versions of a model that take calls."""
         return self.services.catalog.product(name).able()
 
-    def check(self, credentials: str) -> None:
-        """Let in whoever may call; for everything that is not an inference."""
-        self.services.gate.check(credentials)
+    def check(self, credentials: Credentials, needs: Permission) -> None:
+        """Let in whoever may do that; for everything that is not an inference."""
+        self.services.gate.check(credentials, needs)
 
     def check_alone(self, what: str) -> None:
         """Refuse what one of several workers cannot do for all of them."""
@@ -157,7 +159,7 @@ class Dialect:
         self,
         name: str,
         version: str,
-        credentials: str,
+        credentials: Credentials,
         alive: Callable[[], bool] = always,
         sticky: str = "",
     ) -> Entry:

@@ -10,6 +10,7 @@ import grpc
 from google.protobuf import json_format
 
 from heliograph.core.errors import Code, HeliographError
+from heliograph.core.permissions import Permission
 from heliograph.edge.grpc.calls import Context, Handler, credentials, duplex, service, unary
 from heliograph.edge.oip import repository
 from heliograph.edge.oip.describe import configuration, metadata
@@ -27,29 +28,31 @@ def handlers(dialect: Dialect) -> list[grpc.GenericRpcHandler]:
     """The service."""
     kinds = MESSAGES.methods(SERVICE)
     admin = Administration(dialect)
-    simple: dict[str, Behave] = {
-        "ServerMetadata": admin.server_metadata,
-        "ModelReady": admin.model_ready,
-        "ModelMetadata": admin.model_metadata,
-        "ModelConfig": admin.model_config,
-        "ModelStatistics": admin.model_statistics,
-        "RepositoryIndex": admin.repository_index,
-        "RepositoryModelLoad": admin.load,
-        "RepositoryModelUnload": admin.unload,
-        "SystemSharedMemoryStatus": admin.regions,
-        "SystemSharedMemoryRegister": admin.register,
-        "SystemSharedMemoryUnregister": admin.unregister,
-        "CudaSharedMemoryStatus": admin.cuda_regions,
-        "CudaSharedMemoryRegister": admin.cuda_register,
-        "CudaSharedMemoryUnregister": admin.unregister,
-        "TraceSetting": admin.trace,
-        "LogSettings": admin.log,
+    read, change = Permission.MODELS_READ, Permission.MODELS_WRITE
+    run = Permission.SERVER_OPERATE
+    simple: dict[str, tuple[Behave, Permission | None]] = {
+        "ServerLive": (admin.live, None),
+        "ServerReady": (admin.ready, None),
+        "ServerMetadata": (admin.server_metadata, read),
+        "ModelReady": (admin.model_ready, read),
+        "ModelMetadata": (admin.model_metadata, read),
+        "ModelConfig": (admin.model_config, read),
+        "ModelStatistics": (admin.model_statistics, read),
+        "RepositoryIndex": (admin.repository_index, read),
+        "RepositoryModelLoad": (admin.load, change),
+        "RepositoryModelUnload": (admin.unload, change),
+        "SystemSharedMemoryStatus": (admin.regions, run),
+        "SystemSharedMemoryRegister": (admin.register, run),
+        "SystemSharedMemoryUnregister": (admin.unregister, run),
+        "CudaSharedMemoryStatus": (admin.cuda_regions, run),
+        "CudaSharedMemoryRegister": (admin.cuda_register, run),
+        "CudaSharedMemoryUnregister": (admin.unregister, run),
+        "TraceSetting": (admin.trace, read),
+        "LogSettings": (admin.log, run),
     }
     methods: dict[str, Handler] = {
-        name: _method(dialect, kinds[name], act) for name, act in simple.items()
+        name: _method(dialect, kinds[name], act, needs) for name, (act, needs) in simple.items()
     }
-    for name, act in {"ServerLive": admin.live, "ServerReady": admin.ready}.items():
-        methods[name] = _method(dialect, kinds[name], act, guarded=False)
     methods["ModelInfer"] = unary(
         None, lambda data, context: answer(dialect, data, context), render=_counted(dialect)
     )
@@ -58,13 +61,16 @@ def handlers(dialect: Dialect) -> list[grpc.GenericRpcHandler]:
 
 
 def _method(
-    dialect: Dialect, kinds: tuple[Any, Any], act: Behave, *, guarded: bool = True
+    dialect: Dialect, kinds: tuple[Any, Any], act: Behave, needs: Permission | None
 ) -> Handler:
+    """A method; `needs` is None where anybody may ask."""
     question, answer_kind = kinds
 
     async def behave(asked: Any, context: Context) -> Any:
-        if guarded:
-            dialect.check(credentials(context))
+        if needs:
+            # Trace and log settings are read and changed by the same calls.
+            changes = bool(getattr(asked, "settings", None))
+            dialect.check(credentials(context), Permission.SERVER_OPERATE if changes else needs)
         return json_format.ParseDict(await act(asked), answer_kind())
 
     return unary(question, behave, render=_counted(dialect))

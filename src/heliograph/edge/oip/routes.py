@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from heliograph.core.errors import Code, HeliographError
+from heliograph.core.permissions import Permission
 from heliograph.edge.grpc.errors import understand
 from heliograph.edge.http.payloads import answer, read_json
 from heliograph.edge.http.query import credentials
@@ -131,11 +132,11 @@ class Rest:
             case _:
                 raise HeliographError(Code.NOT_FOUND, "Not Found")
 
-    def _get(self, make: Callable[[], Any]) -> Acts:
+    def _get(self, make: Callable[[], Any], needs: Permission = Permission.MODELS_READ) -> Acts:
         """An address to read, for callers with a key; `make` may be a coroutine's function."""
 
         async def read(request: Request) -> Response:
-            self._dialect.check(credentials(request))
+            self._dialect.check(credentials(request), needs)
             made = make()
             return _json(await made if asyncio.iscoroutine(made) else made)
 
@@ -154,7 +155,7 @@ class Rest:
         return _json({"ready": True})
 
     async def _model_ready(self, request: Request, name: str, version: str) -> Response:
-        self._dialect.check(credentials(request))
+        self._dialect.check(credentials(request), Permission.MODELS_READ)
         if not self._dialect.model_ready(name, version):
             raise HeliographError(Code.MODEL_UNAVAILABLE, "Model version not ready")
         return _json({"name": name, "ready": True})
@@ -187,7 +188,7 @@ class Rest:
                 raise HeliographError(Code.NOT_FOUND, "Not Found")
 
     async def _index(self, request: Request) -> Response:
-        self._dialect.check(credentials(request))
+        self._dialect.check(credentials(request), Permission.MODELS_READ)
         said = await self._said(request)
         ready = said.get("ready", False)
         if not isinstance(ready, bool) or set(said) - {"ready"}:
@@ -197,7 +198,7 @@ class Rest:
         return _json(repository.index(self._dialect, ready=ready))
 
     async def _load(self, request: Request, name: str) -> Response:
-        self._dialect.check(credentials(request))
+        self._dialect.check(credentials(request), Permission.MODELS_WRITE)
         parameters = _parameters(await self._said(request))
         decoded = {
             key: repository.decode_file(value) if key.startswith("file:") else value
@@ -207,7 +208,7 @@ class Rest:
         return answer(b"")
 
     async def _unload(self, request: Request, name: str) -> Response:
-        self._dialect.check(credentials(request))
+        self._dialect.check(credentials(request), Permission.MODELS_WRITE)
         await repository.unload(self._dialect, name, _parameters(await self._said(request)))
         return answer(b"")
 
@@ -217,9 +218,9 @@ class Rest:
         cuda = kind == "cudasharedmemory"
         match below:
             case ["region", name, "status"]:
-                return self._get(lambda: self._regions(name, cuda=cuda))
+                return self._get(lambda: self._regions(name, cuda=cuda), Permission.SERVER_OPERATE)
             case ["status"]:
-                return self._get(lambda: self._regions("", cuda=cuda))
+                return self._get(lambda: self._regions("", cuda=cuda), Permission.SERVER_OPERATE)
             case ["region", name, "register"]:
                 return {"POST": lambda request: self._register(request, name, cuda=cuda)}
             case ["region", name, "unregister"]:
@@ -244,7 +245,7 @@ class Rest:
         ]
 
     async def _register(self, request: Request, name: str, *, cuda: bool) -> Response:
-        self._dialect.check(credentials(request))
+        self._dialect.check(credentials(request), Permission.SERVER_OPERATE)
         said = await self._said(request)
         if cuda:
             raise self._dialect.no_cuda(name)
@@ -257,7 +258,7 @@ class Rest:
         return answer(b"")
 
     async def _unregister(self, request: Request, name: str) -> Response:
-        self._dialect.check(credentials(request))
+        self._dialect.check(credentials(request), Permission.SERVER_OPERATE)
         self._dialect.memory.unregister(name)
         return answer(b"")
 
@@ -265,17 +266,17 @@ class Rest:
 
     def _trace(self, model: str) -> Acts:
         async def change(request: Request) -> Response:
-            self._dialect.check(credentials(request))
+            self._dialect.check(credentials(request), Permission.SERVER_OPERATE)
             return _json(await self._dialect.change_trace(await self._said(request), model))
 
         return self._get(lambda: self._dialect.trace.read(model)) | {"POST": change}
 
     async def _read_log(self, request: Request) -> Response:
-        self._dialect.check(credentials(request))
+        self._dialect.check(credentials(request), Permission.SERVER_OPERATE)
         return _json(self._dialect.log.read())
 
     async def _change_log(self, request: Request) -> Response:
-        self._dialect.check(credentials(request))
+        self._dialect.check(credentials(request), Permission.SERVER_OPERATE)
         self._dialect.check_alone("A change of log settings")
         return _json(self._dialect.log.update(await self._said(request)))
 

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 
 from heliograph.core.errors import Code, HeliographError
+from heliograph.core.permissions import Permission
 from heliograph.edge.grpc.calls import Context, credentials, metadata, service, unary
 from heliograph.edge.grpc.messages import Messages, load
 from heliograph.edge.services import Services
@@ -176,7 +177,7 @@ class Api:
 
     async def status(self, asked: Any, context: Context) -> Any:
         """How far the versions of a model are."""
-        self._services.gate.check(credentials(context))
+        self._services.gate.check(credentials(context), Permission.MODELS_READ)
         if not asked.HasField("model_spec"):
             raise HeliographError(Code.BAD_REQUEST, "Missing ModelSpec")
         answer = self._new("GetModelStatusResponse")
@@ -190,7 +191,7 @@ class Api:
 
     async def reload(self, asked: Any, context: Context) -> Any:
         """Replace what is served; returns when it is."""
-        self._services.gate.check(credentials(context))
+        self._services.gate.check(credentials(context), Permission.MODELS_WRITE)
         models = served_models(asked.config)
         await asyncio.to_thread(replace_models, self._services.catalog, models)
         return self._new("ReloadConfigResponse", status={"error_code": "OK"})

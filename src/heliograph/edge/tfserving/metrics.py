@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from starlette.requests import Request
 from starlette.responses import Response
 
+from heliograph.core.permissions import Permission
 from heliograph.edge.http.query import credentials
 from heliograph.edge.services import Services
 from heliograph.telemetry.metrics import MEDIA_TYPE
@@ -24,7 +25,7 @@ def page(services: Services) -> Callable[[Request], Awaitable[Response]]:
     """`GET /monitoring/prometheus/metrics`."""
 
     async def metrics(request: Request) -> Response:
-        services.gate.check(credentials(request))
+        services.gate.check(credentials(request), Permission.METRICS_READ)
         text = render(services.meter.statistics().values())
         return Response(text, headers={"content-type": MEDIA_TYPE})
 

@@ -25,6 +25,7 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from heliograph.core.errors import Code, HeliographError
+from heliograph.core.permissions import Permission
 from heliograph.edge.http.payloads import read_body
 from heliograph.edge.http.query import credentials, read_query
 from heliograph.edge.http.wire import EXTENSION
@@ -109,10 +110,10 @@ class Api:
         if request.method == "POST" and (call := _CALL.fullmatch(path)):
             return await self._call(request, _spec(call), call[4].lower())
         if request.method == "GET" and (look := _LOOK.fullmatch(path)):
-            self._services.gate.check(credentials(request))
+            self._services.gate.check(credentials(request), Permission.MODELS_READ)
             return await (self._metadata if look[4] else self._status)(request, _spec(look))
         if request.method == "GET" and _LIST.fullmatch(path):
-            self._services.gate.check(credentials(request))
+            self._services.gate.check(credentials(request), Permission.MODELS_READ)
             return errors.write(msgspec.json.encode(kserve_models(self._services)))
         raise HeliographError(
             Code.BAD_REQUEST, f"Malformed request: {request.method[:16]} {path[:200]}"
@@ -120,7 +121,7 @@ class Api:
 
     async def _call(self, request: Request, spec: Spec, method: str) -> Response:
         if method == "explain":
-            self._services.gate.check(credentials(request))
+            self._services.gate.check(credentials(request), Permission.MODELS_CALL, spec.name)
             raise HeliographError(Code.UNSUPPORTED, "Explanations are not offered here.")
         connection = request.scope.get("extensions", {}).get(EXTENSION)
         alive = connection.alive if connection is not None else always

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from heliograph.core.call import Credentials
 from heliograph.core.errors import Code, HeliographError
+from heliograph.core.permissions import Permission
 from heliograph.edge.services import Services
 from heliograph.registry.catalog import Shelf
 from heliograph.runtimes.base import Tensor
@@ -64,7 +66,7 @@ def version_number(text: str) -> str:
 def enter(
     services: Services,
     spec: Spec,
-    credentials: str,
+    credentials: Credentials,
     alive: Callable[[], bool] = always,
     sticky: str = "",
 ) -> Entry:
@@ -74,7 +76,7 @@ def enter(
         HeliographError: those of `Desk.enter`; `not_found` and `model_unavailable` with TensorFlow
             Serving's texts, which clients look for; `validation` for an unknown label.
     """
-    services.gate.check(credentials)
+    services.gate.check(credentials, Permission.MODELS_CALL, spec.name)
     if not spec.name:
         raise HeliographError(Code.BAD_REQUEST, "ModelSpec has no name specified.")
     if spec.label.isdigit():  # a number is a version, never a label

@@ -29,7 +29,7 @@ async def echo(asked: Any, context: Any) -> Any:
     if asked.service == "slow":
         await asyncio.sleep(0.2)
     if asked.service == "who":
-        return f"{credentials(context)}|{metadata(context, 'x-mine')}".encode()
+        return f"{credentials(context).key}|{metadata(context, 'x-mine')}".encode()
     return QUESTION(service=asked.service)
 
 
