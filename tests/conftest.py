@@ -63,9 +63,9 @@ def photos() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """The address of a real PostgreSQL server."""
-    with postgres(tmp_path_factory.mktemp("pg")) as address:
+    with postgres() as address:
         yield address
 
 

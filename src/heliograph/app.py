@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from heliograph.accounts.key import KeyGate, OpenGate, admin_key
+from heliograph.accounts.key import OpenGate
 from heliograph.core.errors import Code, HeliographError
 from heliograph.registry.catalog import BUILTIN, Catalog
 from heliograph.registry.repository import Listing, Repository
@@ -37,7 +37,7 @@ from heliograph.serving.budget import Budget
 from heliograph.serving.path import Path as ServingPath
 from heliograph.serving.resident import Copies, Resident
 from heliograph.serving.shadow import Judge
-from heliograph.serving.values import Gate, Meter, Model, NullMeter
+from heliograph.serving.values import Allowance, Gate, Meter, Model, NullMeter
 from heliograph.settings import ImageSettings, Settings
 from heliograph.vision.decode import Limits
 from heliograph.vision.picture import Picture, Size
@@ -70,6 +70,7 @@ def build(
     settings: Settings,
     *,
     gate: Gate | None = None,
+    allowance: Allowance | None = None,
     meter: Meter | None = None,
     only: Iterable[str] = (),
     watch: Callable[[int], object] = lambda _: None,
@@ -80,7 +81,8 @@ def build(
 
     Args:
         settings: the checked tree.
-        gate: who may call; by default the one the settings ask for.
+        gate: who may call; by default everybody.
+        allowance: how much they may use; by default as much as they like.
         meter: takes the usage; by default nobody does.
         only: names of models to serve, instead of those the settings name.
         watch: told how many calls are in progress.
@@ -104,12 +106,13 @@ def build(
         strange, names = ", ".join(sorted(unknown)), ", ".join(there.packages)
         raise HeliographError(Code.NOT_FOUND, f"There is no model {strange}; there are {names}.")
     desk = Desk(
-        gate=gate or _gate(settings),
+        gate=gate or OpenGate(),
         catalog=catalog,
         meter=meter or NullMeter(),
         seats=Seats(settings.serving.seats, watch),
         deadline=settings.serving.deadline,
         limits=_limits(settings.image),
+        allowance=allowance,
     )
     # Our own limits are held before Pillow opens a file. Not set where a program of somebody else's
     # only imports us: its guard is its own.
@@ -126,13 +129,6 @@ def _with_parts(names: set[str], listing: Listing) -> set[str]:
             parts = package.output.models() if isinstance(package.output, Chain) else ()
             found += [part for one in parts if (part := one.partition("@")[0]) not in found]
     return set(found)
-
-
-def _gate(settings: Settings) -> Gate:
-    if settings.server.open:
-        return OpenGate()
-    settings.home.mkdir(parents=True, exist_ok=True)
-    return KeyGate(admin_key(settings.home)[0])
 
 
 def _limits(image: ImageSettings) -> Limits:

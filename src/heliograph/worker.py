@@ -15,17 +15,26 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from heliograph.accounts.key import OpenGate
 from heliograph.app import build
 from heliograph.core.errors import Code, HeliographError
+from heliograph.edge.books import NullBooks
 from heliograph.edge.grpc.beside import Grpc
+from heliograph.edge.http import doors
 from heliograph.edge.http.application import build as build_http
 from heliograph.edge.http.limits import WireLimits
+from heliograph.edge.http.policy import Policy, read_policy
 from heliograph.edge.http.server import Serving
 from heliograph.edge.http.server import serve as serve_http
 from heliograph.edge.oip import routes as oip
 from heliograph.edge.oip.dialect import Dialect, Options
-from heliograph.edge.services import Services
+from heliograph.edge.services import Fetcher, Services
 from heliograph.edge.tfserving import routes as tfserving
+from heliograph.house import open_house
+from heliograph.outbound.fetch import Courier
+from heliograph.outbound.guard import Guard
+from heliograph.outbound.pictures import NoPictures, Pictures
+from heliograph.outbound.targets import Policy as Reach
 from heliograph.registry.judge import Judge
 from heliograph.registry.releases import incumbent, take_back
 from heliograph.registry.values import ModelPackage
@@ -38,6 +47,10 @@ from heliograph.telemetry.trace import Tracer
 
 if TYPE_CHECKING:
     from grpc import GenericRpcHandler
+    from starlette.routing import Route
+
+    from heliograph.edge.tls.challenges import Plain
+    from heliograph.edge.tls.opening import Opened
 
 log = logging.getLogger("heliograph.registry")
 _PATIENCE = 5.0
@@ -79,7 +92,7 @@ def serve(
         opened: of several workers: set by the first one when it is ready; who joins waits for it.
     """
     setup(settings.log.style, settings.log.level)
-    worker = Worker(settings, grpc_port, opened, trial)
+    worker = Worker(settings, grpc_port, opened, trial, sock.getsockname()[1])
     if joining:
         worker.join()
     serve_http(worker.serving(begin=not joining), sock)
@@ -89,7 +102,12 @@ class Worker:
     """The parts of one worker and what happens to them when."""
 
     def __init__(
-        self, settings: Settings, grpc_port: int, opened: Event | None, trial: Attempt
+        self,
+        settings: Settings,
+        grpc_port: int,
+        opened: Event | None,
+        trial: Attempt,
+        https_port: int = 0,
     ) -> None:
         metrics = Metrics(histograms=settings.log.histograms)
         tracer = Tracer(settings.home / "traces" / f"{os.getpid()}.jsonl")
@@ -98,24 +116,31 @@ class Worker:
         self._opened = opened
         self._trial = trial
         self._meter = TelemetryMeter(metrics, tracer)
+        self._house = None if settings.server.open else open_house(settings, serving=True)
         self._judge = Judge()
         self._meter.listen(self._judge.record)
         self._app = build(
             settings,
+            gate=self._house.gate if self._house else OpenGate(),
+            allowance=self._house.allowances if self._house else None,
             meter=self._meter,
             watch=metrics.seats.set,
             judge=self._judge,
             replan=_batching(settings),
         )
+        self._policy, self._tls = _front(settings, https_port, metrics)
         self._closed = threading.Event()
         self._importing: threading.Thread | None = None
         self._services = Services(
             self._app.path,
             self._app.catalog,
             self._app.gate,
+            self._house.books if self._house else NullBooks(),
             self._meter,
             settings.serving.files,
             _hosts(settings),
+            doors=self._house.doors() if self._house else (),
+            fetcher=_fetcher(settings),
         )
         self._dialect = Dialect(
             self._services,
@@ -130,6 +155,7 @@ class Worker:
 
     def join(self) -> None:
         """Load first, and wait until the one that answers is ready, too."""
+        self._renew()
         self._app.catalog.load_all()
         self._follow()
         if self._opened:
@@ -140,7 +166,12 @@ class Worker:
         server = self._settings.server
         return Serving(
             build_http(
-                self._services, [*oip.routes(self._dialect), *tfserving.routes(self._services)]
+                self._services,
+                [
+                    *oip.routes(self._dialect),
+                    *tfserving.routes(self._services),
+                    *self._doors(),
+                ],
             ),
             self._load if begin else _nothing,
             self._drain,
@@ -155,12 +186,30 @@ class Worker:
             ),
             self._full,
             server.grace,
-            [self._grpc()] if self._grpc_port else [],
+            [*([self._grpc()] if self._grpc_port else []), *self._plain()],
+            self._policy,
+            self._tls.certificates if self._tls else None,
         )
+
+    def _plain(self) -> Sequence[Plain]:
+        return [self._tls.plain] if self._tls and self._tls.plain else []
+
+    def _doors(self) -> list[Route]:
+        """What remembers, if accounts are kept."""
+        if self._house is None:
+            return []
+        return doors.routes(self._house.gate, self._house.books, self._services.doors)
 
     def _grpc(self) -> Grpc:
         server = self._settings.server
-        return Grpc(self._handlers, server.host, self._grpc_port, server.tensor_bytes)
+        return Grpc(
+            self._handlers,
+            server.host,
+            self._grpc_port,
+            server.tensor_bytes,
+            certificates=self._tls.certificates if self._tls else None,
+            peers=self._policy.peers,
+        )
 
     def _handlers(self) -> Sequence[GenericRpcHandler]:
         from heliograph.edge.grpc import health
@@ -174,7 +223,12 @@ class Worker:
         ]
 
     def _load(self) -> None:
+        self._renew()
         self._app.catalog.load_in_background(self._loaded)
+
+    def _renew(self) -> None:
+        if self._tls and self._tls.renewal:
+            self._tls.renewal.start()
 
     def _loaded(self) -> None:
         self._configure()
@@ -204,6 +258,8 @@ class Worker:
 
     def _follow(self) -> None:
         """Begin to follow the repository, and the watched place if there is one."""
+        if self._house:
+            self._house.directory.follow()
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
         if self._settings.registry.watch:
             self._importing = threading.Thread(target=self._import, name="import", daemon=True)
@@ -279,11 +335,15 @@ class Worker:
 
     def _close(self) -> None:
         self._closed.set()
+        if self._tls:
+            self._tls.close()
         if self._importing:
             # What it is at is finished or left behind; the next start clears that away.
             self._importing.join(_PATIENCE)
         self._app.close()
         self._meter.close()
+        if self._house:
+            self._house.close()
 
 
 def _batching(settings: Settings) -> Callable[[Plan], Plan]:
@@ -294,6 +354,28 @@ def _batching(settings: Settings) -> Callable[[Plan], Plan]:
     from heliograph.edge.tfserving.config import read_batching
 
     return read_batching(Path(file)).plan
+
+
+def _front(settings: Settings, port: int, metrics: Metrics) -> tuple[Policy, Opened | None]:
+    """What the server shows of itself."""
+    policy, tls = read_policy(settings), settings.tls
+    if not tls.on:
+        return policy, None
+    # Loaded only where there is TLS: it takes a while.
+    from heliograph.edge.tls.opening import open_tls
+
+    days = metrics.certificate_days.labels("files" if tls.certificate else "acme")
+    return policy, open_tls(settings, port, days.set)
+
+
+def _fetcher(settings: Settings) -> Fetcher:
+    """Fetches pictures by URL, if the operator lets it."""
+    fetch = settings.fetch
+    if not fetch.allow:
+        return NoPictures()
+    courier = Courier(Guard(_hosts(settings) - {"*"}), hops=fetch.redirects, proxy=fetch.proxy)
+    policy = Reach.read(fetch.allow, fetch.ports)
+    return Pictures(courier, policy, most=settings.image.bytes, seconds=fetch.seconds)
 
 
 def _nothing() -> None:

@@ -176,7 +176,7 @@ def test_batches_are_the_oldest_of_one_shape_in_order_of_arrival(
         first = lane.submit(lane.run, Item.picture(np.array([0, -1], np.float32), check_of(Sent())))
         until(lambda: len(recorder.batches) == 1)
         futures: list[Future[Item]] = []
-        whole = [Sent(one.long, one.dead) for one in order[: lane._hands._max_workers - 1]]
+        whole = [Sent(one.long, one.dead) for one in order[: lane._hands._count - 1]]
         for number, one in enumerate(whole):
             futures.append(lane.submit(lane.run, Item.picture(one.tensor(number), check_of(one))))
             until(lambda: len(lane._waiting) == len(futures))

@@ -1,8 +1,9 @@
-"""A small object store: a folder over HTTP, as S3 lists and gives its objects (and no more)."""
+"""A small object store over HTTP: what S3 does to list, give, take and delete objects."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ class Store:
         heard: methods and targets so far.
         page: most keys of one answer to a listing.
         sick: answer every call with this status.
+        parts: pieces of uploads that are not complete, by upload and number.
     """
 
     address: str = ""
@@ -32,6 +34,7 @@ class Store:
     heard: list[str] = field(default_factory=list[str])
     page: int = 1000
     sick: int = 0
+    parts: dict[tuple[str, int], bytes] = field(default_factory=dict[tuple[str, int], bytes])
 
     @property
     def environ(self) -> dict[str, str]:
@@ -73,12 +76,18 @@ def _handler(store: Store) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             store.heard.append(f"{self.command} {self.path}")
             said = {name.lower(): value for name, value in self.headers.items()}
-            status, body, headers = _reply(store, self.path, said)
+            given = self.rfile.read(int(said.get("content-length", "0")))
+            if self.command == "GET":
+                status, body, headers = _reply(store, self.path, said)
+            else:
+                status, body, headers = _change(store, self.command, self.path, said, given)
             self.send_response(status)
             for name, value in {**headers, "content-length": str(len(body))}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
+
+        do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 - the names that the library calls
 
         def log_message(self, *_: object, **__: object) -> None:
             pass
@@ -102,6 +111,41 @@ def _reply(store: Store, path: str, headers: dict[str, str]) -> Reply:
         query = {name: one[0] for name, one in parse_qs(target.query).items()}
         return 200, _listing(store, query), {"content-type": "application/xml"}
     return _object(store.objects.get(key), headers)
+
+
+def _change(store: Store, verb: str, path: str, headers: dict[str, str], given: bytes) -> Reply:
+    """Take or delete an object, as a whole or in parts."""
+    target = urlsplit(path)
+    query = {name: one[0] for name, one in parse_qs(target.query, keep_blank_values=True).items()}
+    key = unquote(target.path).lstrip("/").partition("/")[2]
+    if store.sick:
+        return _refusal(store.sick, "Sick")
+    if "Credential=tester/" not in headers.get("authorization", ""):
+        return _refusal(403, "AccessDenied")
+    xml = {"content-type": "application/xml"}
+    if verb == "DELETE":
+        store.objects.pop(key, None)
+        return 204, b"", {}
+    if verb == "POST" and "delete" in query:
+        gone = re.findall(r"<Key>([^<]+)</Key>", given.decode())
+        for one in gone:
+            store.objects.pop(one, None)
+        parts = "".join(f"<Deleted><Key>{one}</Key></Deleted>" for one in gone)
+        return 200, f"<DeleteResult>{parts}</DeleteResult>".encode(), xml
+    if verb == "POST" and "uploads" in query:
+        made = f"up{len(store.heard)}"
+        answer = f"<InitiateMultipartUploadResult><UploadId>{made}</UploadId>"
+        return 200, (answer + "</InitiateMultipartUploadResult>").encode(), xml
+    if verb == "PUT" and "uploadId" in query:
+        store.parts[query["uploadId"], int(query["partNumber"])] = given
+        return 200, b"", {"etag": etag(given)}
+    if verb == "POST":
+        numbers = sorted(number for one, number in store.parts if one == query["uploadId"])
+        given = b"".join(store.parts.pop((query["uploadId"], number)) for number in numbers)
+    store.objects[key] = given
+    answer = f"<CompleteMultipartUploadResult><ETag>{escape(etag(given))}</ETag>"
+    body = b"" if verb == "PUT" else (answer + "</CompleteMultipartUploadResult>").encode()
+    return 200, body, xml | {"etag": etag(given)}
 
 
 def _refusal(status: int, code: str) -> Reply:

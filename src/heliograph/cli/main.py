@@ -14,19 +14,31 @@ import click
 from heliograph.core.errors import HeliographError
 
 _MODULES: dict[str, tuple[str, ...]] = {
+    "abuse": ("abuse",),
+    "identity": ("identity",),
+    "audit": ("audit",),
+    "backup": ("backup", "restore"),
     "serve": ("serve",),
     "predict": ("predict", "process"),
     "models": ("models",),
     "import_": ("import",),
     "index": ("index", "nearest"),
+    "invoices": ("invoices",),
+    "keys": ("keys",),
     "releases": (
         *("versions", "promote", "rollback", "split", "shadow", "gates", "alias"),
         *("load", "unload", "export"),
     ),
+    "prices": ("prices",),
+    "quotas": ("quotas",),
+    "usage": ("usage",),
+    "rotate": ("rotate-keys",),
+    "users": ("users",),
+    "workspaces": ("workspaces",),
 }
 """Modules of this folder, and the commands in them."""
 _WHERE = {name: module for module, names in _MODULES.items() for name in names}
-_NAMED = {"import": "import_model"}
+_NAMED = {"import": "import_model", "rotate-keys": "rotate_keys"}
 """Commands whose function cannot have their name."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from heliograph.accounts.key import admin_key
-from heliograph.core.errors import HeliographError
+from heliograph.core.errors import Code, HeliographError
 from heliograph.edge.grpc.ports import reserve
 from heliograph.settings import ServerSettings, Settings, home_folder, read_settings
 
@@ -44,6 +44,7 @@ _OPTIONS: dict[str, tuple[str, str]] = {
 def serve(home: str | None, **given: Any) -> None:
     """Serve models over HTTP and gRPC until SIGTERM or Ctrl-C; calls in flight finish first."""
     from heliograph.cli.trial import try_package
+    from heliograph.edge.http.policy import read_policy
     from heliograph.edge.http.server import listen, supervise
     from heliograph.worker import serve as serve_worker
 
@@ -53,7 +54,13 @@ def serve(home: str | None, **given: Any) -> None:
             branch, field = _OPTIONS[name]
             tree.setdefault(branch, {})[field] = value
     settings = read_settings(home_folder(home), tree)
+    read_policy(settings)
+    if settings.tls.on:
+        from heliograph.edge.tls.opening import check
+
+        check(settings)
     sock = listen(settings.server.host, settings.server.port)
+    plain = _plain(settings)
     held = _reserve(settings, chosen=given["grpc_port"] is not None)
     grpc_port = held.getsockname()[1] if held else 0
     _welcome(settings, sock.getsockname()[1], grpc_port)
@@ -62,6 +69,8 @@ def serve(home: str | None, **given: Any) -> None:
     else:
         args = (settings, sock, grpc_port, try_package)
         sys.exit(supervise(serve_worker, args, settings.server.workers))
+    if plain:
+        plain.close()
 
 
 def _reserve(settings: Settings, *, chosen: bool) -> socket.socket | None:
@@ -78,11 +87,27 @@ def _reserve(settings: Settings, *, chosen: bool) -> socket.socket | None:
         return reserve(server.host, 0)
 
 
+def _plain(settings: Settings) -> socket.socket | None:
+    """Hold the port that ACME's proofs are answered on, in the clear, for all workers."""
+    if not settings.tls.acme:
+        return None
+    port = settings.tls.acme_http_port
+    try:
+        return reserve(settings.server.host, port)
+    except HeliographError as error:
+        raise HeliographError(
+            Code.VALIDATION,
+            f"The port {port} of tls.acme_http_port is taken, or needs more rights than this "
+            "server has.",
+        ) from error
+
+
 def _welcome(settings: Settings, port: int, grpc_port: int) -> None:
     """Say where the server is, and what to type first."""
     host = settings.server.host
     shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - a comparison
-    address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+    scheme = "https" if settings.tls.on else "http"
+    address = f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}"
     lines = [f"Heliograph on {click.style(address, bold=True)}   documentation: {address}/docs"]
     if grpc_port:
         lines.append(f"gRPC on {shown}:{grpc_port}")

@@ -17,6 +17,7 @@ class Permission(StrEnum):
     AUDIT_READ = "audit:read"
     BILLING_READ = "billing:read"
     BILLING_WRITE = "billing:write"
+    BUDGETS_WRITE = "budgets:write"
     DATA_ERASE = "data:erase"
     DATA_EXPORT = "data:export"
     IDENTITY_REVIEW = "identity:review"

@@ -6,10 +6,11 @@ import asyncio
 from concurrent.futures import Future
 from typing import TypeVar
 
+from heliograph.edge.books import keep
 from heliograph.serving.admit import out_of_time
-from heliograph.serving.values import Entry
+from heliograph.serving.values import Answer, Entry, Tensors
 
-T = TypeVar("T")
+T = TypeVar("T", Answer, Tensors)
 
 
 async def wait(entry: Entry, future: Future[T]) -> T:
@@ -19,6 +20,8 @@ async def wait(entry: Entry, future: Future[T]) -> T:
     once, but the house does not pretend to have room that it has not. Cancelling this coroutine
     takes a call that is still in the line out of it, which frees its seat; one that has begun
     stops at its next step if `entry.alive` says so.
+
+    What it used is kept for whoever books the answer (`edge/books.py`).
 
     Raises:
         HeliographError: the call's own error, or `inference_timeout`.
@@ -37,4 +40,7 @@ async def wait(entry: Entry, future: Future[T]) -> T:
         late.cancel()
     if not future.done():
         raise out_of_time()
-    return future.result()
+    found = future.result()
+    if found.usage is not None:
+        keep(found.usage)
+    return found

@@ -19,7 +19,18 @@ from heliograph.core.call import Timings, Usage
 from heliograph.core.errors import Code, HeliographError
 from heliograph.core.ids import new_id
 from heliograph.core.permissions import Permission
-from heliograph.serving.values import Catalog, Entry, Gate, Head, Meter, NullMeter, always, sight
+from heliograph.serving.values import (
+    Allowance,
+    Catalog,
+    Entry,
+    Gate,
+    Head,
+    Meter,
+    NoLimits,
+    NullMeter,
+    always,
+    sight,
+)
 from heliograph.vision.decode import Limits
 from heliograph.vision.tasks.base import Options
 
@@ -29,7 +40,10 @@ def _nobody(taken: int) -> None:
 
 
 class Seats:
-    """A bounded number of places for calls in progress.
+    """A bounded number of places for calls in progress, shared fairly between workspaces.
+
+    Who is alone may take nearly all; a part is kept for whoever comes next. While several have
+    calls in progress, each may hold as many as its weight among them gives it.
 
     Args:
         count: how many there are.
@@ -38,7 +52,10 @@ class Seats:
 
     def __init__(self, count: int, watch: Callable[[int], object] = _nobody) -> None:
         self.count = count
+        self._kept = count // 8
         self._taken = 0
+        self._held: dict[str, int] = {}
+        self._shares: dict[str, float] = {}
         self._lock = threading.Lock()
         self._watch = watch
 
@@ -47,34 +64,46 @@ class Seats:
         """How many seats are taken now."""
         return self._taken
 
-    def refusal(self) -> HeliographError | None:
-        """The error `overloaded` if no seat is free now, else None; takes none."""
-        if self._taken < self.count:
-            return None
-        return HeliographError(
-            Code.OVERLOADED,
-            f"All {self.count} seats of this server are taken. Try again in a second.",
-            retry_after=1.0,
-        )
+    def refusal(self, whose: str = "", share: float = 1.0) -> HeliographError | None:
+        """The error `overloaded` if no seat is free for a workspace now, else None; takes none."""
+        if self._taken >= self.count:
+            return _overloaded(f"All {self.count} seats of this server are taken.")
+        if whose and self._held.get(whose, 0) >= self._most(whose, share):
+            return _overloaded("Your workspace's share of this server's seats is taken.")
+        return None
 
-    def look(self) -> None:
-        """Raise `overloaded` if no seat is free now; takes none."""
-        error = self.refusal()
+    def look(self, whose: str = "", share: float = 1.0) -> None:
+        """Raise `overloaded` if no seat is free for a workspace now; takes none."""
+        error = self.refusal(whose, share)
         if error is not None:
             raise error
 
-    def take(self) -> None:
-        """Take a seat or raise `overloaded`."""
+    def take(self, whose: str = "", share: float = 1.0) -> None:
+        """Take a seat for a workspace or raise `overloaded`."""
         with self._lock:
-            self.look()
+            self.look(whose, share)
             self._taken += 1
+            self._held[whose] = self._held.get(whose, 0) + 1
+            self._shares[whose] = share
             self._watch(self._taken)
 
-    def give_back(self) -> None:
-        """Free a seat."""
+    def give_back(self, whose: str = "") -> None:
+        """Free a seat of a workspace."""
         with self._lock:
             self._taken -= 1
+            self._held[whose] -= 1
+            if not self._held[whose]:
+                del self._held[whose], self._shares[whose]
             self._watch(self._taken)
+
+    def _most(self, whose: str, share: float) -> float:
+        others = sum([one for name, one in list(self._shares.items()) if name != whose])
+        fair = self.count * share / (share + others)
+        return max(1.0, min(fair, self.count - self._kept))
+
+
+def _overloaded(why: str) -> HeliographError:
+    return HeliographError(Code.OVERLOADED, f"{why} Try again in a second.", retry_after=1.0)
 
 
 class _Aside(Seats):
@@ -83,7 +112,7 @@ class _Aside(Seats):
     def __init__(self) -> None:
         super().__init__(0)
 
-    def give_back(self) -> None:
+    def give_back(self, whose: str = "") -> None:
         """Nobody took one."""
 
 
@@ -94,7 +123,9 @@ class Ticket:
     usage, with the outcome `ok` or the code of the error that left the block.
     """
 
-    def __init__(self, entry: Entry, size: int, seats: Seats, meter: Meter) -> None:
+    def __init__(
+        self, entry: Entry, size: int, seats: Seats, meter: Meter, allowance: Allowance
+    ) -> None:
         self.id = new_id("pred")
         self.entry = entry
         self.size = size
@@ -102,8 +133,10 @@ class Ticket:
         self.pixels = 0
         self.rows = 0
         self.batch = 0
+        self.usage: Usage | None = None
         self._seats = seats
         self._meter = meter
+        self._allowance = allowance
 
     def check(self) -> None:
         """Stop here if the caller has gone or the deadline has passed.
@@ -125,27 +158,27 @@ class Ticket:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self._seats.give_back()
+        self._seats.give_back(self.entry.caller.workspace)
+        self._allowance.give_back(self.entry.caller)
         outcome = "ok"
         if error is not None:
             outcome = str(error.code if isinstance(error, HeliographError) else Code.INTERNAL)
         model = self.entry.model
-        self._meter.record(
-            Usage(
-                self.id,
-                self.entry.caller,
-                model.name,
-                model.version,
-                model.digest,
-                model.task.name if model.task else "tensors",
-                outcome,
-                self.size,
-                self.pixels,
-                self.rows,
-                self.batch,
-                self.timings.rounded(),
-            )
+        self.usage = Usage(
+            self.id,
+            self.entry.caller,
+            model.name,
+            model.version,
+            model.digest,
+            model.task.name if model.task else "tensors",
+            outcome,
+            self.size,
+            self.pixels,
+            self.rows,
+            self.batch,
+            self.timings.rounded(),
         )
+        self._meter.record(self.usage)
 
 
 def out_of_time() -> HeliographError:
@@ -165,6 +198,7 @@ class Desk:
         seats: how many calls may be in progress.
         deadline: seconds a call may take from its head to its answer.
         limits: what a picture may cost.
+        allowance: how much a caller may use.
     """
 
     def __init__(
@@ -176,6 +210,7 @@ class Desk:
         seats: Seats,
         deadline: float,
         limits: Limits,
+        allowance: Allowance | None = None,
     ) -> None:
         self.gate = gate
         self.catalog = catalog
@@ -183,6 +218,7 @@ class Desk:
         self.limits = limits
         self._meter = meter
         self._deadline = deadline
+        self._allowance = allowance or NoLimits()
 
     def enter(self, head: Head) -> Entry:
         """Decide on a call before its body is read.
@@ -202,7 +238,8 @@ class Desk:
             self.gate.check(head.credentials, Permission.MODELS_CALL, model.name)
         kind = Options if head.tensors else sight(model).task.options
         options = parse_options(kind, head.options)
-        self.seats.look()
+        self._allowance.look(caller)
+        self.seats.look(caller.workspace, caller.share)
         deadline = time.perf_counter() + self._deadline
         shadow = None if head.version else self.catalog.shadow(model.name)
         return Entry(caller, model, options, head.form, head.alive, deadline, shadow)
@@ -226,10 +263,15 @@ class Desk:
         """Take a seat for a call whose tensors are there, `size` bytes of them.
 
         Raises:
-            HeliographError: `overloaded`.
+            HeliographError: `overloaded`, `rate_limited` or `quota_exceeded`.
         """
-        self.seats.take()
-        return Ticket(entry, size, self.seats, self._meter)
+        self._allowance.take(entry.caller)
+        try:
+            self.seats.take(entry.caller.workspace, entry.caller.share)
+        except HeliographError:
+            self._allowance.give_back(entry.caller)
+            raise
+        return Ticket(entry, size, self.seats, self._meter, self._allowance)
 
     def shadow(self, entry: Entry, size: int) -> Ticket:
         """A ticket for the shadow of a call: it takes no seat and nobody pays for it."""
@@ -239,7 +281,7 @@ class Desk:
         again = replace(
             entry, model=entry.shadow, shadow=None, form="json", alive=always, deadline=deadline
         )
-        return Ticket(again, size, _Aside(), NullMeter())
+        return Ticket(again, size, _Aside(), NullMeter(), NoLimits())
 
 
 def parse_options(kind: type[Options], given: object) -> Options:

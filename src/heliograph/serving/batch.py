@@ -1,9 +1,9 @@
 """Step 2: a lane per model, where calls wait their turn and pictures gather into batches.
 
-A lane has *hands* (threads that carry one call from decoding to its answer, in order of arrival)
-and *instances* (runs at the same time). Where batching was not measured to help, hands and
-instances are the same number and nobody waits for anybody. Where it was, the first hand that finds
-an instance free leads: it takes the waiting pictures up to `max_batch`, drops the dead, runs them
+A lane has *hands* (threads that carry one call from decoding to its answer, in fair order) and
+*instances* (runs at the same time). Where batching was not measured to help, hands and instances
+are the same number and nobody waits for anybody. Where it was, the first hand that finds an
+instance free leads: it takes the waiting pictures up to `max_batch`, drops the dead, runs them
 and hands each its own arrays. A batch closes when an instance frees up, on size, or on wait.
 
 A call that is alone in its lane may run on a *wide* copy of the model that uses every core.
@@ -17,7 +17,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.runtimes.base import Arrays, Plan
+from heliograph.serving.hands import Hands
 from heliograph.serving.resident import Resident
 
 T = TypeVar("T")
@@ -98,14 +99,23 @@ class Lane:
         self._counting = threading.Lock()
         cores = len(os.sched_getaffinity(0))
         hands = plan.instances if plan.max_batch == 1 else plan.instances * plan.max_batch + cores
-        self._hands = ThreadPoolExecutor(hands, thread_name_prefix=f"lane-{name}")
+        self._hands = Hands(hands, f"lane-{name}")
 
-    def submit(self, work: Callable[..., T], *args: Any) -> Future[T]:
-        """Have `work` done by the next free hand, in order of arrival."""
+    def submit(
+        self, work: Callable[..., T], *args: Any, whose: str = "", share: float = 1.0
+    ) -> Future[T]:
+        """Have `work` done by the next free hand when it is its turn.
+
+        Args:
+            work: carries one call.
+            args: what it is given.
+            whose: the workspace that it is for; calls of one keep their order.
+            share: the weight of that workspace.
+        """
         # Counted before a hand can begin, or two calls at once would both think they are alone.
         self._count(1)
         try:
-            future = self._hands.submit(work, *args)
+            future = self._hands.submit(whose, share, work, *args)
         except RuntimeError:
             self._count(-1)
             raise
@@ -128,7 +138,7 @@ class Lane:
 
     def close(self) -> None:
         """Finish what has begun, stop the hands and let the model go."""
-        self._hands.shutdown(wait=True, cancel_futures=True)
+        self._hands.shutdown()
         self.resident.retire()
 
     def run(self, item: Item) -> Item:

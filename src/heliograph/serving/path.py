@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -92,7 +93,7 @@ class Path:
             ticket.timings.lap("finish")
         if ticket.entry.shadow:
             self._follow(ticket, ticket.entry.shadow, partial(self._agrees, ticket, body, answer))
-        return answer
+        return replace(answer, usage=ticket.usage)
 
     def _decode(self, ticket: Ticket, seen: Sight, body: bytes) -> Prepared:
         limits = self._desk.limits
@@ -127,7 +128,15 @@ class Path:
         if ticket.entry.shadow:
             alike = partial(self._agrees_on_tensors, ticket, feeds, arrays)
             self._follow(ticket, ticket.entry.shadow, alike)
-        return Tensors(ticket.id, model.name, model.version, arrays, ticket.timings, ticket.batch)
+        return Tensors(
+            ticket.id,
+            model.name,
+            model.version,
+            arrays,
+            ticket.timings,
+            ticket.batch,
+            ticket.usage,
+        )
 
     def _follow(self, ticket: Ticket, shadow: Model, agrees: Callable[[], bool]) -> None:
         self._shadows.follow(shadow, ticket.entry.model, ticket.timings.total_ms(), agrees)
@@ -151,7 +160,10 @@ class Path:
 
     def _queue(self, ticket: Ticket, work: Callable[..., T], given: Any) -> Future[T]:
         try:
-            future = ticket.entry.model.lane.submit(work, ticket, given)
+            caller = ticket.entry.caller
+            future = ticket.entry.model.lane.submit(
+                work, ticket, given, whose=caller.workspace, share=caller.share
+            )
         except RuntimeError as error:
             with ticket:
                 raise _stopping() from error

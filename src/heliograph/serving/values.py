@@ -188,6 +188,7 @@ class Answer:
         result: typed values.
         timings: milliseconds by step.
         drawn: the encoded picture, when the caller wants the answer as one; else None.
+        usage: what the call used; there once its ticket is settled.
     """
 
     id: str
@@ -198,6 +199,7 @@ class Answer:
     result: Result
     timings: Timings
     drawn: Encoded | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,7 @@ class Tensors:
         arrays: every output by name, with the batch axis.
         timings: milliseconds by step.
         batch: rows that ran together.
+        usage: what the call used.
     """
 
     id: str
@@ -218,6 +221,7 @@ class Tensors:
     arrays: Arrays
     timings: Timings
     batch: int
+    usage: Usage | None = None
 
 
 class Gate(Protocol):
@@ -235,6 +239,39 @@ class Gate(Protocol):
             HeliographError: `unauthenticated`, `forbidden` or `suspended`.
         """
         ...
+
+
+class Allowance(Protocol):
+    """How much may a caller still use?"""
+
+    def look(self, caller: Caller) -> None:
+        """Refuse who is known to have used up a limit.
+
+        Raises:
+            HeliographError: `rate_limited` or `quota_exceeded`.
+        """
+        ...
+
+    def take(self, caller: Caller) -> None:
+        """As `look`, and count the call as in progress."""
+        ...
+
+    def give_back(self, caller: Caller) -> None:
+        """The call is no longer in progress."""
+        ...
+
+
+class NoLimits:
+    """Everybody may use as much as they like: where nobody keeps accounts."""
+
+    def look(self, caller: Caller) -> None:
+        """See `Allowance.look`."""
+
+    def take(self, caller: Caller) -> None:
+        """See `Allowance.take`."""
+
+    def give_back(self, caller: Caller) -> None:
+        """See `Allowance.give_back`."""
 
 
 class Catalog(Protocol):

@@ -28,6 +28,9 @@ log = logging.getLogger("heliograph.storage")
 T = TypeVar("T")
 R = TypeVar("R")
 _TOGETHER = 512
+_TRIES = 4
+_COLLISIONS = ("40P01", "40001")
+"""What PostgreSQL calls a deadlock, and a transaction that cannot be put in order."""
 
 
 class _Job:
@@ -131,10 +134,7 @@ class Writer:
 
     def _settle(self, jobs: list[_Job]) -> None:
         try:
-            with self._engine.connect() as connection, connection.begin():
-                self._work(connection, jobs)
-                reach("writer.before_commit")
-            reach("writer.after_commit")
+            self._commit(jobs)
         except Exception as error:
             known = understand(error)
             log.exception("a transaction of %d writes failed: %s", len(jobs), known.code)
@@ -148,8 +148,24 @@ class Writer:
             else:
                 job.future.set_result(job.value)
 
+    def _commit(self, jobs: list[_Job]) -> None:
+        """All of it in one transaction, again if the database asks for that."""
+        for left in reversed(range(_TRIES)):
+            try:
+                with self._engine.connect() as connection, connection.begin():
+                    self._work(connection, jobs)
+                    reach("writer.before_commit")
+                reach("writer.after_commit")
+            except DBAPIError as error:
+                if not left or not _again(error):
+                    raise
+            else:
+                return
+
     def _work(self, connection: Connection, jobs: list[_Job]) -> None:
         kinds: dict[Any, list[_Job]] = {}
+        for job in jobs:
+            job.error = None
         alone = len(jobs) == 1
         for job in jobs:
             if job.bulk is not None:
@@ -191,6 +207,12 @@ class Writer:
             # One of them is in the way of all: each on its own.
             for job in group:
                 self._together(connection, write, [job])
+
+
+def _again(error: DBAPIError) -> bool:
+    """Whether two transactions were in each other's way, and this one was chosen to begin anew."""
+    said = str(error.orig)
+    return any(code in said for code in _COLLISIONS)
 
 
 def _do(connection: Connection, job: _Job) -> Any:

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from heliograph.core.call import Usage
+
 _LONGEST = 2048
 
 
@@ -28,7 +30,16 @@ class _Json(logging.Formatter):
         if record.exc_info:
             said["trace"] = self.formatException(record.exc_info)[-4 * _LONGEST :]
         # ASCII only: no sign of a client can turn the direction of a line or break it.
-        return json.dumps(said, ensure_ascii=True, default=msgspec.to_builtins)
+        return json.dumps(said, ensure_ascii=True, default=_told)
+
+
+def _told(value: object) -> object:
+    """A value of ours as JSON; of a caller no more than who it is."""
+    if isinstance(value, Usage):
+        said = {name: getattr(value, name) for name in value.__slots__}
+        who = value.caller
+        return said | {"caller": who.name, "workspace": who.workspace}
+    return msgspec.to_builtins(value)
 
 
 class _Plain(logging.Formatter):

@@ -77,6 +77,13 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
+        self.certificate_days = Gauge(
+            "heliograph_certificate_days",
+            "Days until the certificate ends; absent without TLS.",
+            ("source",),
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
         self.statistics = Statistics(self.registry)
         self._of: dict[tuple[str, str], _OfModel] = {}
 

@@ -144,7 +144,8 @@ def test_a_picture_in_json() -> None:
         (b'{"image":7}', Code.VALIDATION),
         (b"7", Code.VALIDATION),
         (b'{"image":"QQ==","x":1}', Code.UNKNOWN_FIELD),
-        (b'{"url":"http://x/"}', Code.UNSUPPORTED),
+        (b'{"url":7}', Code.VALIDATION),
+        (b'{"url":"http://x/","image":"QQ=="}', Code.VALIDATION),
         (b"{", Code.MALFORMED_JSON),
     ],
 )

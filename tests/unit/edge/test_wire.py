@@ -55,7 +55,13 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 def serving(limits: WireLimits) -> Generator[Tiny]:
     sock = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, http=protocol(limits), ws="none", lifespan="off", log_config=None, access_log=False
+        app,
+        http=protocol(limits),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        headers=[("x-content-type-options", "nosniff")],
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})

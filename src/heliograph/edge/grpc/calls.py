@@ -41,7 +41,7 @@ def unary(kind: Any, behave: Unary, *, render: Render = refuse) -> Handler:
     async def call(data: bytes, context: Context) -> bytes:
         try:
             question = data if kind is None else parse(kind, data)
-            return _bytes(await behave(question, context))
+            return to_bytes(await behave(question, context))
         except Exception as error:  # noqa: BLE001 - the last place where an error can be told
             return await abort(context, error, render)
 
@@ -54,7 +54,7 @@ def serial(kind: Any, behave: Unary, *, render: Render = refuse) -> Handler:
     async def call(data: bytes, context: Context) -> AsyncIterator[bytes]:
         try:
             async for one in await behave(parse(kind, data), context):
-                yield _bytes(one)
+                yield to_bytes(one)
         except Exception as error:  # noqa: BLE001 - the last place where an error can be told
             await abort(context, error, render)
 
@@ -67,7 +67,7 @@ def duplex(behave: Stream, *, render: Render = refuse) -> Handler:
     async def call(questions: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         try:
             async for one in behave(questions, context):
-                yield _bytes(one)
+                yield to_bytes(one)
         except Exception as error:  # noqa: BLE001 - the last place where an error can be told
             await abort(context, error, render)
 
@@ -112,5 +112,6 @@ def metadata(context: Context, name: str) -> str:
     return ""
 
 
-def _bytes(answer: Any) -> bytes:
+def to_bytes(answer: Any) -> bytes:
+    """An answer on the wire."""
     return answer if isinstance(answer, bytes) else answer.SerializeToString()

@@ -2,8 +2,7 @@
 
 Covered: size of a message (as sent and unpacked), size of metadata, streams of a connection, calls
 in progress, pings in a row, rapid resets (gRPC's own overload protection), several workers on one
-port, a stop that lets calls in flight finish.
-Not covered: TLS; put a proxy in front.
+port, a stop that lets calls in flight finish, TLS (`secure.py`).
 """
 
 from __future__ import annotations
@@ -45,6 +44,7 @@ class GrpcServer:
         handlers: of every protocol, from their `grpc.py: handlers(services)`.
         limits: what a client may ask.
         shared: other workers listen on the same port, too (`SO_REUSEPORT`).
+        credentials: of TLS; None to speak in the clear.
     """
 
     def __init__(
@@ -53,7 +53,9 @@ class GrpcServer:
         limits: GrpcLimits | None = None,
         *,
         shared: bool = False,
+        credentials: grpc.ServerCredentials | None = None,
     ) -> None:
+        self._credentials = credentials
         limits = limits or GrpcLimits()
         self._server = grpc.aio.server(
             handlers=handlers,
@@ -71,7 +73,11 @@ class GrpcServer:
             HeliographError: `validation`; the port is taken.
         """
         try:
-            bound = self._server.add_insecure_port(_address(host, port))
+            bound = (
+                self._server.add_insecure_port(_address(host, port))
+                if self._credentials is None
+                else self._server.add_secure_port(_address(host, port), self._credentials)
+            )
         except RuntimeError as error:
             raise taken(host, port) from error
         await self._server.start()

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.edge.http import docs, health, models, predict, releases
+from heliograph.edge.http.booking import booked
 from heliograph.edge.http.errors import answer
 from heliograph.edge.services import Services
 from heliograph.vision.tasks import TASKS
@@ -89,7 +90,9 @@ class Front:
                 return
             call = self._call(scope["path"])
             if call is not None and scope["method"] == "POST":
-                reply = await call(Request(scope, receive))
+                services = self._services
+                request = Request(scope, receive)
+                reply = await booked(services.books, services.gate, request, call)
                 await reply(scope, receive, send)
                 return
             # The router tells a missing page by an exception if it knows of an application.

@@ -1,4 +1,4 @@
-"""The pictures in a request's body: raw bytes, multipart files, or JSON with base64.
+"""The pictures in a request's body: raw bytes, multipart files, or JSON with base64 or a URL.
 
 The body is whole in memory and bounded by the wire's limit when this runs. A content type decides
 only between the three shapes; what kind of picture it is, the bytes themselves say later.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -20,15 +21,23 @@ _TEXT_PART = 64 << 10
 _PART_HEADERS = 16
 _EPILOGUE = 1024
 _BOUNDARY = 70
+_URL = 2048
 _RAW = {"", "application/octet-stream", "application/x-www-form-urlencoded", "binary/octet-stream"}
 
 
 @dataclass(slots=True)
 class File:
-    """One picture of a body: its bytes, and the name the client gave it (never a path)."""
+    """One picture of a body.
+
+    Attributes:
+        data: its bytes; none if it lies elsewhere.
+        name: what the client calls it; never a path.
+        url: where it lies instead; nothing but its length has been looked at.
+    """
 
     data: bytes
     name: str = ""
+    url: str = ""
 
 
 def pictures(content_type: str, body: bytes, most: int) -> tuple[list[File], bool]:
@@ -44,7 +53,7 @@ def pictures(content_type: str, body: bytes, most: int) -> tuple[list[File], boo
 
     Raises:
         HeliographError: `empty_file`, `multipart_malformed`, `too_many_parts`, `too_large`,
-            `unsupported_media`, `unsupported` or one of the JSON codes.
+            `unsupported_media` or one of the JSON codes.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
@@ -65,16 +74,16 @@ def pictures(content_type: str, body: bytes, most: int) -> tuple[list[File], boo
 def _json(body: bytes) -> File:
     said = strictjson.parse(body)
     if not isinstance(said, dict):
-        raise HeliographError(Code.VALIDATION, 'Expected an object: {"image": "<base64>"}.')
+        raise HeliographError(
+            Code.VALIDATION, 'Expected an object: {"image": "<base64>"} or {"url": "https://…"}.'
+        )
     unknown = sorted(set(said) - {"image", "url"})
     if unknown:
         raise HeliographError(
             Code.UNKNOWN_FIELD, f"Unknown field {str(unknown[0])[:60]!r}; known: image, url."
         )
     if "url" in said:
-        raise HeliographError(
-            Code.UNSUPPORTED, "Pictures by URL are not offered yet. Send the picture as 'image'."
-        )
+        return _elsewhere(cast("dict[str, Any]", said))
     text = said.get("image")
     if not isinstance(text, str):
         raise HeliographError(Code.VALIDATION, "Expected 'image' to be a base64 string.")
@@ -86,6 +95,17 @@ def _json(body: bytes) -> File:
         raise HeliographError(
             Code.BAD_REQUEST, "'image' is not valid base64 (RFC 4648, with padding)."
         ) from error
+
+
+def _elsewhere(said: dict[str, Any]) -> File:
+    url = said["url"]
+    if "image" in said:
+        raise HeliographError(Code.VALIDATION, "Send 'image' or 'url', not both.")
+    if not isinstance(url, str) or not 0 < len(url) <= _URL:
+        raise HeliographError(
+            Code.VALIDATION, f"Expected 'url' to be an address of at most {_URL} characters."
+        )
+    return File(b"", url=url)
 
 
 @dataclass(slots=True)

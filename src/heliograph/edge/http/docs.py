@@ -65,7 +65,7 @@ async def asset(request: Request) -> Response:
 
 def _document(services: Services) -> dict[str, Any]:
     if not services.openapi:
-        services.openapi.update(openapi.describe())
+        services.openapi.update(openapi.describe(services.doors))
     return services.openapi
 
 

@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Annotated, Any, Final, Literal, TypeVar, cast
 
 import msgspec
 from starlette.requests import Request
@@ -24,7 +24,9 @@ from starlette.routing import Route
 from heliograph.core.call import NO_CREDENTIALS, Caller, Credentials
 from heliograph.core.errors import Code, HeliographError
 from heliograph.core.permissions import Permission
+from heliograph.edge.books import Books
 from heliograph.edge.http import strictjson
+from heliograph.edge.http.booking import booked
 from heliograph.edge.http.payloads import receive_all
 from heliograph.edge.http.query import credentials, read_query
 from heliograph.serving.values import Gate
@@ -36,6 +38,18 @@ S = TypeVar("S", bound=msgspec.Struct)
 _MOST_BYTES = 64 << 10
 _BODY_SECONDS = 30.0
 NOBODY = Caller("nobody")
+
+
+class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which part of a list.
+
+    Attributes:
+        after: id of the last one seen; empty to begin.
+        limit: most to be told.
+    """
+
+    after: Annotated[str, msgspec.Meta(max_length=80)] = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +124,20 @@ class Door:
     most: int = _MOST_BYTES
 
 
-def routes(gate: Gate, doors: Iterable[Door]) -> list[Route]:
+def routes(gate: Gate, books: Books, doors: Iterable[Door]) -> list[Route]:
     """The routes of these doors."""
     ordered = sorted(doors, key=lambda door: door.path)
-    return [_route(gate, path, list(group)) for path, group in groupby(ordered, lambda d: d.path)]
+    by_path = groupby(ordered, lambda door: door.path)
+    return [_route(gate, books, path, list(group)) for path, group in by_path]
 
 
-def _route(gate: Gate, path: str, doors: list[Door]) -> Route:
-    by_method = {door.method: _opened(gate, door) for door in doors}
+def _route(gate: Gate, books: Books, path: str, doors: list[Door]) -> Route:
+    by_method = {door.method: (_opened(gate, door), door.needs) for door in doors}
 
     async def answer(request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
-        return await by_method[method](request)
+        act, needs = by_method[method]
+        return await booked(books, gate, request, act, needs)
 
     return Route(path, answer, methods=list(by_method))
 
@@ -204,7 +220,7 @@ def _too_large(most: int) -> HeliographError:
 
 def _told(given: Any, door: Door) -> Response:
     made = given if isinstance(given, Reply) else Reply(given, door.status)
-    headers = {"cache-control": "no-store", "x-content-type-options": "nosniff", **made.headers}
+    headers = {"cache-control": "no-store", **made.headers}
     if made.body is None:
         return Response(status_code=204 if made.status == 200 else made.status, headers=headers)
     body = made.body if isinstance(made.body, bytes) else msgspec.json.encode(made.body)

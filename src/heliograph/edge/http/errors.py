@@ -64,7 +64,6 @@ def problem(error: HeliographError) -> tuple[int, list[tuple[bytes, bytes]], byt
         (b"content-length", str(len(body)).encode()),
         (b"x-request-id", made.request_id.encode()),
         (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
     ]
     if error.retry_after is not None:
         headers.append((b"retry-after", str(math.ceil(error.retry_after)).encode()))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from heliograph.core.errors import Code
-from heliograph.edge.http import responses, schemas
+from heliograph.edge.http import operations, responses, schemas
+from heliograph.edge.http.doors import Door
 from heliograph.edge.http.examples import EXAMPLES
 from heliograph.edge.http.shapes import ANSWERS
 from heliograph.vision.tasks import TASKS
@@ -76,8 +77,8 @@ _PICTURES = ("image/png", "image/jpeg", "image/webp")
 _EXAMPLE_VALUES: dict[str, Any] = {"ops": "grayscale,resize:320"}
 
 
-def describe() -> dict[str, Any]:
-    """The OpenAPI 3.1 document of this server."""
+def describe(doors: Sequence[Door] = ()) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of this server; `doors` are those of what it remembers."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -88,11 +89,14 @@ def describe() -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/", "description": "This server."}],
-        "tags": [{"name": name, "description": about} for name, about in _ABOUT.items()],
+        "tags": [
+            *({"name": name, "description": about} for name, about in _ABOUT.items()),
+            *operations.tags(doors),
+        ],
         "security": [{"key": []}],
-        "paths": _paths(),
+        "paths": _paths() | operations.paths(doors, _ANY),
         "components": {
-            "schemas": schemas.components(),
+            "schemas": schemas.components() | operations.shapes(doors),
             "headers": responses.HEADERS,
             "securitySchemes": {
                 "key": {

@@ -1,8 +1,8 @@
 """The frame of every page, its security headers, and the page of errors.
 
-Covered: nothing from outside, no inline script or style, no frame, no sniffing, no markup made by
-scripts (trusted types); all text is escaped on its way in.
-Not covered: `strict-transport-security`, which is the business of whoever ends TLS.
+Covered: nothing from outside, no inline script or style, no frame, no markup made by scripts
+(trusted types); all text is escaped on its way in.
+Not covered: what every answer carries, see `headers.py`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ HEADERS = {
         "require-trusted-types-for 'script'; trusted-types 'none'"
     ),
     "cross-origin-opener-policy": "same-origin",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
 }
 _LINKS = (
     ("/", "Try it"),

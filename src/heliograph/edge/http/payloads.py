@@ -103,15 +103,15 @@ class _Parts(Response):
         extra: Sequence[tuple[bytes, bytes]],
     ) -> None:
         super().__init__()
-        self._parts = parts
+        self.parts = parts
         length = str(sum(map(len, parts))).encode()
         self.raw_headers = [(b"content-type", kind), (b"content-length", length), *extra]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope, receive
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        last = len(self._parts) - 1
-        for at, part in enumerate(self._parts):
+        last = len(self.parts) - 1
+        for at, part in enumerate(self.parts):
             await send({"type": "http.response.body", "body": part, "more_body": at < last})
 
 

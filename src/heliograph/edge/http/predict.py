@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.core.ids import new_id
+from heliograph.core.money import Cost, written
 from heliograph.edge.http.bodies import File, pictures
 from heliograph.edge.http.errors import describe
 from heliograph.edge.http.payloads import receive_all
@@ -50,7 +51,8 @@ async def _predict(services: Services, request: Request, head: Head) -> Response
     body = await _body(request, entry)
     files, several = pictures(request.headers.get("content-type", ""), body, services.most_files)
     if not several:
-        return _reply(await _answer(services, entry, files[0]))
+        file = await _brought(services, entry, files[0])
+        return _reply(services, await _answer(services, entry, file))
     if entry.pictured:
         raise HeliographError(
             Code.VALIDATION,
@@ -59,7 +61,7 @@ async def _predict(services: Services, request: Request, head: Head) -> Response
     results = await asyncio.gather(
         *(_answer(services, entry, one) for one in files), return_exceptions=True
     )
-    items = [_item(one, file) for one, file in zip(results, files, strict=True)]
+    items = [_item(services, one, file) for one, file in zip(results, files, strict=True)]
     return _json({"results": items}, [(b"x-request-id", new_id("req").encode())])
 
 
@@ -74,14 +76,22 @@ async def _body(request: Request, entry: Entry) -> bytes:
         ) from error
 
 
+async def _brought(services: Services, entry: Entry, file: File) -> File:
+    """The file, fetched if it lies elsewhere."""
+    if not file.url:
+        return file
+    holder = entry.caller.workspace or entry.caller.name
+    return File(await services.fetcher.fetch(file.url, entry.left(), holder))
+
+
 async def _answer(services: Services, entry: Entry, file: File) -> Answer:
     """Queue one picture and wait for its answer until the deadline."""
     return await wait(entry, services.path.submit(entry, file.data))
 
 
-def _item(outcome: Answer | BaseException, file: File) -> dict[str, Any]:
+def _item(services: Services, outcome: Answer | BaseException, file: File) -> dict[str, Any]:
     if isinstance(outcome, Answer):
-        return {"file": file.name} | _body_of(outcome, outcome.timings.rounded())
+        return {"file": file.name} | _body_of(services, outcome, outcome.timings.rounded())
     if not isinstance(outcome, HeliographError):
         error = HeliographError(Code.INTERNAL, "An error of ours; it is in the log.")
         error.__cause__ = outcome
@@ -89,8 +99,10 @@ def _item(outcome: Answer | BaseException, file: File) -> dict[str, Any]:
     return {"file": file.name, "error": msgspec.to_builtins(describe(outcome))}
 
 
-def _body_of(answer: Answer, timings: dict[str, float]) -> dict[str, Any]:
+def _body_of(services: Services, answer: Answer, timings: dict[str, float]) -> dict[str, Any]:
     """The JSON form of an answer (the contract's `prediction`)."""
+    cost = services.books.cost(answer.usage) if answer.usage else None
+    told = {"cost": _cost_of(cost)} if cost else {}
     return {
         "id": answer.id,
         "model": answer.model,
@@ -99,15 +111,21 @@ def _body_of(answer: Answer, timings: dict[str, float]) -> dict[str, Any]:
         "image": {"width": answer.size.width, "height": answer.size.height},
         "predictions": answer.result.predictions(),
         "timings_ms": timings,
+        **told,
     }
 
 
-def _reply(answer: Answer) -> Response:
+def _cost_of(cost: Cost) -> dict[str, str]:
+    """What a call costs by the price list, before taxes, tiers and free amounts."""
+    return {"amount": written(cost.amount_millionths, 6), "currency": cost.currency}
+
+
+def _reply(services: Services, answer: Answer) -> Response:
     timings = answer.timings.rounded()
     told = ", ".join([f"{step};dur={ms:.3f}" for step, ms in timings.items()]).encode()
     extra = [(b"server-timing", told), (b"x-request-id", answer.id.encode())]
     if answer.drawn is None:
-        return _json(_body_of(answer, timings), extra)
+        return _json(_body_of(services, answer, timings), extra)
     extra.append((b"x-model", f"{answer.model}@{answer.version}".encode()))
     return _raw(answer.drawn.data, answer.drawn.media_type, extra)
 
@@ -121,7 +139,6 @@ def _raw(body: bytes, media_type: str, extra: list[tuple[bytes, bytes]]) -> Resp
     reply.raw_headers = [
         (b"content-type", media_type.encode()),
         (b"content-length", str(len(body)).encode()),
-        (b"x-content-type-options", b"nosniff"),
         *extra,
     ]
     return reply

@@ -78,27 +78,32 @@ def _body(about: dict[str, Any]) -> str:
     if body is None:
         return ""
     kinds = "".join(f"<li><code>{escape(kind)}</code>" for kind in body["content"])
-    return f"<h4>Body</h4><p>{words(body['description'])}</p><ul class=kinds>{kinds}</ul>"
+    about_it = words(body.get("description", ""))
+    return f"<h4>Body</h4><p>{about_it}</p><ul class=kinds>{kinds}</ul>"
 
 
 def _answer(about: dict[str, Any]) -> str:
-    content = about["responses"]["200"]["content"]
+    status, good = next(iter(about["responses"].items()))
+    content = good.get("content")
+    if content is None:
+        return block("(nothing)", status)
     kind, said = next(iter(content.items()))
     example = said.get("example", next(iter(said.get("examples", {}).values()), {}).get("value"))
-    text = example if isinstance(example, str) else json.dumps(example, indent=2)
+    plain = isinstance(example, str) or example is None
+    text = (example or "(a file)") if plain else json.dumps(example, indent=2)
     schema = said["schema"]
     kinds = schema.get("anyOf", [schema])
     shapes = ", or ".join(_kind(one) for one in kinds if "$ref" in one)
     others = ", ".join(f"<code>{escape(one)}</code>" for one in content if one != kind)
     note = f"<p class=note>{shapes}{'; or ' + others if others else ''}</p>" if shapes else ""
-    return block(text, f"200 · {kind}") + note
+    return block(text, f"{status} · {kind}") + note
 
 
 def _refusals(about: dict[str, Any]) -> str:
     rows = "".join(
         f"<tr><td>{escape(status)}<td>{_codes(one['description'])}"
         for status, one in about["responses"].items()
-        if status != "200"
+        if not status.startswith("2")
     )
     return (
         "<details><summary>How it refuses</summary><table><thead><tr><th>HTTP<th>Codes</thead>"
@@ -115,8 +120,9 @@ def curl(path: str, verb: str, about: dict[str, Any]) -> str:
     """The command that calls an operation, for a shell."""
     address = "http://127.0.0.1:8000" + path.replace("{name}", "ssd-mobilenet-v2-coco")
     key = [] if about.get("security") == [] else ['-H "Authorization: Bearer $HELIOGRAPH_KEY"']
-    if verb == "get":
-        return " \\\n  ".join([" ".join(["curl", *key]), address])
+    if "requestBody" not in about:
+        method = [] if verb == "get" else [f"-X {verb.upper()}"]
+        return " \\\n  ".join([" ".join(["curl", *key]), *method, address])
     body = about["requestBody"]["content"]
     if list(body) == ["application/json"]:
         text = json.dumps(body["application/json"]["example"])

@@ -1,4 +1,8 @@
-"""Running the HTTP server: one process or several that share a port; a stop that cuts nothing."""
+"""Running the HTTP server: one process or several that share a port; a stop that cuts nothing.
+
+With TLS, a connection counts only once its handshake is done, for which it has as long as for the
+head of a request.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import ssl
 import tempfile
 import threading
 import time
@@ -15,13 +20,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from heliograph.edge.http.limits import WireLimits
+from heliograph.edge.http.policy import PLAIN, Policy
 from heliograph.edge.http.wire import Full, Wire, protocol
+
+if TYPE_CHECKING:
+    # Loaded only where there is TLS: it takes a while.
+    from heliograph.edge.tls.certificates import Certificates
+    from heliograph.edge.tls.values import Pair
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LONGEST_STOP = 30
@@ -53,6 +64,8 @@ class Serving:
         full: why no prediction can be taken now, if so.
         grace: seconds between `drain` and closing the port, in which load balancers see it.
         beside: other servers that live and die with this one, in its event loop.
+        policy: of every connection and answer.
+        certificates: what to show; None to speak in the clear.
     """
 
     app: ASGIApp
@@ -63,6 +76,8 @@ class Serving:
     full: Full
     grace: float
     beside: Sequence[Beside] = ()
+    policy: Policy = PLAIN
+    certificates: Certificates | None = None
 
 
 class _Server(uvicorn.Server):
@@ -72,11 +87,46 @@ class _Server(uvicorn.Server):
         self._stopping = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, with a time for handshakes and certificates that change."""
         self._loop = asyncio.get_running_loop()
-        await super().startup(sockets)
+        await self.lifespan.startup()
+        certificates = self._serving.certificates
+        context = self._context()
+        self.servers = [
+            await self._loop.create_server(
+                self._connection,
+                sock=sock,
+                ssl=context,
+                backlog=self.config.backlog,
+                ssl_handshake_timeout=self._serving.wire.head_seconds if context else None,
+            )
+            for sock in sockets or ()
+        ]
+        self.started = True
+        if certificates and context:
+            certificates.tell(lambda pair: self._show(context, pair))
+            certificates.start()
         self._serving.begin()
         for one in self._serving.beside:
             await one.start()
+
+    def _connection(self) -> asyncio.Protocol:
+        made: Any = self.config.http_protocol_class
+        return made(self.config, self.server_state, self.lifespan.state)
+
+    def _context(self) -> ssl.SSLContext | None:
+        certificates = self._serving.certificates
+        if certificates is None:
+            return None
+        from heliograph.edge.tls.context import make_context
+
+        return make_context(certificates.current, certificates.client_ca)
+
+    def _show(self, context: ssl.SSLContext, pair: Pair) -> None:
+        from heliograph.edge.tls.context import load
+
+        # There connections are accepted; see `load`.
+        self._loop.call_soon_threadsafe(load, context, pair)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """All servers stop at once, each when its calls are answered."""
@@ -115,13 +165,14 @@ def serve(serving: Serving, sock: socket.socket) -> None:
     """Serve on a bound socket until a stop signal; returns when all calls are answered."""
     config = uvicorn.Config(
         serving.app,
-        http=protocol(serving.wire, serving.full),
+        http=protocol(serving.wire, serving.full, serving.policy),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        headers=[(name.decode(), value.decode()) for name, value in serving.policy.headers],
         timeout_keep_alive=75,
         timeout_graceful_shutdown=_LONGEST_STOP,
         loop="auto",

@@ -9,9 +9,10 @@ trailers (dropped), size of the body (before `100 Continue` is sent), bytes of u
 all connections, readers that never read, open connections, upgrades, absolute-form targets, the
 `Host` tricks and other headers that may stand once, one problem shape for every parse error, no
 request cut in two by a graceful stop, answers in the order of the requests even if a later one of a
-pipeline is refused.
-Not covered: TLS (uvicorn's own), HTTP/2 (not spoken). A client that closes its sending half counts
-as gone: that cannot be told from a hang-up.
+pipeline is refused; the headers of every answer, other sites' pages, proxies in front, clients'
+certificates (`policy.py`).
+Not covered: HTTP/2 (not spoken), TLS handshakes (`server.py`). A client that closes its sending
+half counts as gone: that cannot be told from a hang-up.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.edge.http.errors import problem, respond
+from heliograph.edge.http.headers import Header, header, preflight
 from heliograph.edge.http.limits import (
     OTHERS,
     RequestHead,
@@ -36,6 +38,8 @@ from heliograph.edge.http.limits import (
     malformed,
     no_upgrade,
 )
+from heliograph.edge.http.policy import PLAIN, Policy
+from heliograph.edge.tls.peers import names_in
 
 EXTENSION = "heliograph"
 # A head and a chunked body are fed in slices, so that framing is told from data in time.
@@ -60,15 +64,22 @@ class Connection:
 Full = Callable[[], HeliographError | None]
 
 
-def protocol(limits: WireLimits, full: Full = lambda: None) -> type[HttpToolsProtocol]:
+def protocol(
+    limits: WireLimits, full: Full = lambda: None, policy: Policy = PLAIN
+) -> type[HttpToolsProtocol]:
     """The protocol class for uvicorn's `http` setting.
 
     Args:
         limits: of each connection.
         full: why no prediction can be taken now, if so. A full house says so before the
             application is asked, since under overload refusals are most of the work.
+        policy: of every connection and answer.
     """
-    return type("LimitedProtocol", (Wire,), {"limits": limits, "full": staticmethod(full)})
+    return type(
+        "LimitedProtocol",
+        (Wire,),
+        {"limits": limits, "full": staticmethod(full), "policy": policy},
+    )
 
 
 class Wire(HttpToolsProtocol):
@@ -78,6 +89,7 @@ class Wire(HttpToolsProtocol):
     cycle: Any
     limits = WireLimits()
     full: Full = staticmethod(lambda: None)
+    policy = PLAIN
     draining = False
     bodies = 0
 
@@ -101,6 +113,8 @@ class Wire(HttpToolsProtocol):
         self._arriving: Any = None
         self._answering: Any = None
         self._refusal: HeliographError | None = None
+        self._proxied = False
+        self._service = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client is there; perhaps one too many."""
@@ -115,6 +129,18 @@ class Wire(HttpToolsProtocol):
             )
             return
         self._timer = self.loop.call_later(self.limits.head_seconds, self._head_is_late)
+        self._meet(transport)
+
+    def _meet(self, transport: asyncio.Transport) -> None:
+        """Who is at the other end: a proxy that is believed, a service with a certificate?"""
+        proxies, peers = self.policy.proxies, self.policy.peers
+        if proxies is not None and self.client is not None:
+            self._proxied = proxies.include(self.client[0])
+        if peers is not None:
+            try:
+                self._service = peers.service(names_in(transport.get_extra_info("peercert")))
+            except HeliographError as error:
+                self._refuse(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone: whoever works for it is told."""
@@ -193,15 +219,43 @@ class Wire(HttpToolsProtocol):
         ours = head.method == b"POST" and not head.target.startswith(OTHERS)
         full = self.full() if ours else None
         self.app = self.config.loaded_app if full is None else respond(full)
+        allowed = self._allowed()
+        if allowed and (asks := preflight(head.method, self.headers)) is not None:
+            self.app = asks
+        if self._proxied:
+            self._look_behind()
         super().on_headers_complete()
+        if allowed:
+            self.cycle.default_headers = [*self.cycle.default_headers, *allowed]
         self._unwatch()
         self._in_head = False
         self._arriving = self.cycle
-        self.scope["extensions"] = {EXTENSION: Connection(self.cycle)}  # type: ignore[typeddict-item]
+        extensions: dict[str, Any] = {EXTENSION: Connection(self.cycle)}
+        if self._service:
+            extensions["tls"] = {"service": self._service}
+        self.scope["extensions"] = extensions  # type: ignore[typeddict-item]
         self._keep = self.cycle.keep_alive and not self.draining
         # Whoever is refused before its body was asked for may send that body or leave it: what
         # comes next on this connection could not be told.
         self.cycle.keep_alive = self._keep and not self.expect_100_continue
+
+    def _allowed(self) -> tuple[Header, ...]:
+        """What an answer to another site's page carries, if it is let in."""
+        cors = self.policy.cors
+        origin = header(self.headers or (), b"origin") if cors is not None else b""
+        return cors.allow(origin) if cors is not None and origin else ()
+
+    def _look_behind(self) -> None:
+        """The request is the one's for whom the proxy asks."""
+        proxies = self.policy.proxies
+        if proxies is None:
+            return
+        sender = proxies.sender(self.headers)
+        if sender:
+            self.scope["client"] = (sender, 0)
+        scheme = proxies.scheme(self.headers)
+        if scheme:
+            self.scope["scheme"] = scheme  # type: ignore[typeddict-item]
 
     def on_chunk_header(self) -> None:
         """The size line of one chunk is there."""
@@ -279,6 +333,10 @@ class Wire(HttpToolsProtocol):
         cycle = self._arriving
         if cycle is None or not cycle.response_started:
             status, headers, body = self._render(error)
+            if cycle is None:
+                headers = [*self.server_state.default_headers, *self._allowed(), *headers]
+            else:
+                headers = [*cycle.default_headers, *headers]
             lines = [STATUS_LINE[status]]
             lines += [name + b": " + value + b"\r\n" for name, value in headers]
             self.transport.write(b"".join(lines) + b"connection: close\r\n\r\n" + body)

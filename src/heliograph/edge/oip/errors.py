@@ -49,7 +49,6 @@ def respond(error: HeliographError) -> Response:
         (b"x-error-code", error.code.encode()),
         (b"x-request-id", request.encode()),
         (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
     ]
     if error.retry_after is not None:
         reply.raw_headers.append((b"retry-after", str(math.ceil(error.retry_after)).encode()))

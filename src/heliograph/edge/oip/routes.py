@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from heliograph.core.errors import Code, HeliographError
 from heliograph.core.permissions import Permission
 from heliograph.edge.grpc.errors import understand
+from heliograph.edge.http.booking import booked
 from heliograph.edge.http.payloads import answer, read_json
 from heliograph.edge.http.query import credentials
 from heliograph.edge.oip import repository, rest
@@ -49,7 +50,8 @@ class Rest:
         """ASGI entry point."""
         request = Request(scope, receive)
         try:
-            reply = await self._answer(request)
+            services = self._dialect.services
+            reply = await booked(services.books, services.gate, request, self._answer)
         except Exception as error:  # noqa: BLE001 - the last place where an error can be told
             known = understand(error)
             self._dialect.services.meter.problem(known.code)

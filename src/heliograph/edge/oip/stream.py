@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from heliograph.core.errors import HeliographError
+from heliograph.edge.grpc.booking import booked
 from heliograph.edge.grpc.calls import Context, credentials, metadata
 from heliograph.edge.grpc.errors import understand
 from heliograph.edge.grpc.messages import parse
@@ -40,7 +41,22 @@ class _Presence:
 
 
 async def answer(dialect: Dialect, data: bytes, context: Context, *, final: bool = False) -> bytes:
-    """One ModelInfer: the bytes of its request to those of its answer.
+    """One ModelInfer: the bytes of its request to those of its answer, which is booked.
+
+    The arguments are those of `_answer`.
+    """
+    return await booked(
+        dialect.services,
+        context,
+        "ModelInfer",
+        lambda: data,
+        lambda: _answer(dialect, data, context, final=final),
+        tell=not final,
+    )
+
+
+async def _answer(dialect: Dialect, data: bytes, context: Context, *, final: bool) -> bytes:
+    """The answer to one ModelInfer.
 
     Args:
         dialect: the protocol.

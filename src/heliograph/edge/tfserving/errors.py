@@ -71,6 +71,5 @@ def write(body: bytes, status: int = 200) -> Response:
     reply.raw_headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
-        (b"x-content-type-options", b"nosniff"),
     ]
     return reply

@@ -11,7 +11,16 @@ import grpc
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.core.permissions import Permission
-from heliograph.edge.grpc.calls import Context, credentials, metadata, service, unary
+from heliograph.edge.grpc.booking import booking
+from heliograph.edge.grpc.calls import (
+    Context,
+    Handler,
+    Unary,
+    credentials,
+    metadata,
+    service,
+    unary,
+)
 from heliograph.edge.grpc.messages import Messages, load
 from heliograph.edge.services import Services
 from heliograph.edge.tfserving import answers, examples, signatures
@@ -45,14 +54,18 @@ def handlers(services: Services) -> Sequence[grpc.GenericRpcHandler]:
     messages = load(SET)
     api = Api(services, messages)
     prediction, model = messages.methods(PREDICTION), messages.methods(MODEL)
+
+    def answered(name: str, behave: Unary) -> Handler:
+        return unary(prediction[name][0], booking(services, f"{PREDICTION}/{name}", behave))
+
     return [
         service(
             PREDICTION,
             {
-                "Predict": unary(prediction["Predict"][0], api.predict),
-                "Classify": unary(prediction["Classify"][0], api.classify),
-                "Regress": unary(prediction["Regress"][0], api.regress),
-                "MultiInference": unary(prediction["MultiInference"][0], api.multi),
+                "Predict": answered("Predict", api.predict),
+                "Classify": answered("Classify", api.classify),
+                "Regress": answered("Regress", api.regress),
+                "MultiInference": answered("MultiInference", api.multi),
                 "GetModelMetadata": unary(prediction["GetModelMetadata"][0], api.metadata),
             },
         ),

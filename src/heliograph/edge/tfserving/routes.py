@@ -26,6 +26,7 @@ from starlette.types import Receive, Scope, Send
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.core.permissions import Permission
+from heliograph.edge.http.booking import booked
 from heliograph.edge.http.payloads import read_body
 from heliograph.edge.http.query import credentials, read_query
 from heliograph.edge.http.wire import EXTENSION
@@ -89,7 +90,8 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry point."""
         try:
-            reply = await self._handle(Request(scope, receive))
+            books, gate = self._services.books, self._services.gate
+            reply = await booked(books, gate, Request(scope, receive), self._handle)
         except Exception as error:  # noqa: BLE001 - the last place where an error can be told
             known = errors.understand(error)
             self._services.meter.problem(known.code)

@@ -1,0 +1,1 @@
+"""What people do when somebody misuses the service: report, decide with reasons, appeal."""

@@ -1,0 +1,1 @@
+"""Limits of keys and workspaces, kept exactly."""

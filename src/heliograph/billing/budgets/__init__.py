@@ -1,0 +1,1 @@
+"""Budgets: telling people in time, and stopping where they want that."""

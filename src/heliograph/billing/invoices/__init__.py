@@ -1,0 +1,1 @@
+"""Invoices: a month's usage, rated, taxed, numbered and never changed again."""

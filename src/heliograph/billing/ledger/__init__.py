@@ -1,0 +1,1 @@
+"""The ledger: one row for each answer that a client saw."""

@@ -1,0 +1,1 @@
+"""Meters that are read from time to time: replicas in memory, bytes in store."""

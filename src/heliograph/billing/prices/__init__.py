@@ -1,0 +1,1 @@
+"""What things cost: immutable, numbered price books, and the list price of a call."""

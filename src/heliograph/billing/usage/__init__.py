@@ -1,0 +1,1 @@
+"""What was used: sums, charts and single calls, read from the ledger."""

@@ -1,0 +1,1 @@
+"""TLS for every protocol: certificates that are followed, asked for by ACME, and asked of peers."""

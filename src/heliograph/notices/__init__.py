@@ -1,0 +1,1 @@
+"""What the house tells people and their programs: an outbox, e-mail and webhooks."""

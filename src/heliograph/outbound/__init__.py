@@ -1,0 +1,1 @@
+"""What leaves the house, guarded: pictures by address, messages to other people's programs."""
