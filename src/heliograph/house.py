@@ -6,7 +6,8 @@ not know each other meet in `joints.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -29,16 +30,21 @@ from heliograph.accounts.workspaces.service import Workspaces
 from heliograph.audit.keeping import Keeper
 from heliograph.audit.refusals import Refusals
 from heliograph.audit.service import Audit
+from heliograph.billing.budgets.service import Around, Budgets
+from heliograph.billing.budgets.service import limits as budget_limits
 from heliograph.billing.invoices.desk import Desk
 from heliograph.billing.invoices.service import InvoiceService
 from heliograph.billing.invoices.store import plans_in_use
+from heliograph.billing.meters.service import Meters
+from heliograph.billing.meters.values import Copy
 from heliograph.billing.prices.service import PriceService
+from heliograph.billing.usage.folding import Folder
 from heliograph.billing.usage.reader import LedgerReader
 from heliograph.billing.usage.service import Usage
 from heliograph.core.clock import Clock, system_clock
-from heliograph.edge.books import LedgerBooks
 from heliograph.edge.http import abuse as abuse_http
 from heliograph.edge.http import audit as audit_http
+from heliograph.edge.http import budgets as budgets_http
 from heliograph.edge.http import factors as factors_http
 from heliograph.edge.http import identity as identity_http
 from heliograph.edge.http import invoices as invoices_http
@@ -52,8 +58,9 @@ from heliograph.edge.http import users as users_http
 from heliograph.edge.http import webhooks as webhooks_http
 from heliograph.edge.http import workspaces as workspaces_http
 from heliograph.edge.http.doors import Door
+from heliograph.edge.ledger import LedgerBooks
 from heliograph.joints import Directory as Neighbours
-from heliograph.joints import Sanctions, counting, fetching, owners, quoting
+from heliograph.joints import Sanctions, counting, fetching, owners, owns, quoting, seeding
 from heliograph.notices.mailers import FolderMailer, SmtpMailer, check_sender
 from heliograph.notices.service import Notices
 from heliograph.notices.ways import Mailer, Ways
@@ -75,7 +82,7 @@ from heliograph.upkeep import Chore, Upkeep
 
 _HOOKS = Reach(any_host=True, schemes=frozenset({"https"}), ports=frozenset({443}))
 """Where webhooks may point: any public host, over TLS."""
-_HOUR, _MINUTE = 3600.0, 60.0
+_HOUR, _MINUTE, _SOON = 3600.0, 60.0, 3.0
 
 
 class Closes(Protocol):
@@ -115,6 +122,7 @@ class House:
     prices: PriceService
     invoices: InvoiceService
     usage: Usage
+    budgets: Budgets
     books: LedgerBooks
     background: list[Closes] = field(default_factory=list[Closes])
 
@@ -133,9 +141,19 @@ class House:
             *prices_http.doors(self.prices),
             *invoices_http.doors(self.invoices),
             *usage_http.doors(self.usage),
+            *budgets_http.doors(self.budgets),
             *webhooks_http.doors(self.notices),
             *audit_http.doors(self.audit),
         ]
+
+    def meter(self, loaded: Callable[[], Sequence[Copy]]) -> None:
+        """Begin to sample what this process has in memory, and what is stored."""
+        meters = Meters(self.database, self.clock, loaded, socket.gethostname())
+        chores = (
+            Chore("meters", _MINUTE, meters.sample),
+            Chore("storage", _HOUR, meters.sample_day),
+        )
+        self.background.insert(0, Upkeep(chores))
 
     def close(self) -> None:
         """End what goes on in the background, write what waits, and close the database."""
@@ -168,9 +186,7 @@ def open_house(settings: Settings, clock: Clock = system_clock, *, serving: bool
         raise
 
 
-def _furnish(
-    settings: Settings, database: Database, clock: Clock, *, serving: bool
-) -> House:
+def _furnish(settings: Settings, database: Database, clock: Clock, *, serving: bool) -> House:
     home = settings.home
     audit = Audit(database, clock, home / "audit", copies=_folder(settings.audit.copies))
     record = audit.append
@@ -196,7 +212,23 @@ def _furnish(
     )
     rooms = Workspaces(database, clock, record)
     rooms.prepare()
-    directory = Directory(database, clock)
+    prices = PriceService(database, clock, record, plans_in_use)
+    usage = Usage(database, clock, lambda: prices.current().currency)
+    budgets = Budgets(
+        database,
+        clock,
+        record,
+        notices.enqueue,
+        Around(
+            usage.spent,
+            lambda: prices.current().currency,
+            owners,
+            owns,
+            workspaces_store.touch,
+            seeding(clock),
+        ),
+    )
+    directory = Directory(database, clock, budget_limits)
     directory.refresh()
     tokens = Tokens(ring.digest("secrets", b"tokens"), clock)
     refusals = Refusals(audit.record, clock) if serving else None
@@ -235,7 +267,6 @@ def _furnish(
             ),
         )
     )
-    prices = PriceService(database, clock, record, plans_in_use)
     invoices = InvoiceService(
         Desk(
             database,
@@ -270,7 +301,8 @@ def _furnish(
         abuse=abuse,
         prices=prices,
         invoices=invoices,
-        usage=Usage(database, clock, lambda: prices.current().currency),
+        usage=usage,
+        budgets=budgets,
         books=LedgerBooks(database, clock, quoting(prices), replies, [counting(allowances)]),
     )
     if refusals:
@@ -282,7 +314,11 @@ def _furnish(
             Chore("blobs", _HOUR, vault.sweep),
             Chore("replies", _HOUR, replies.sweep),
         )
-        made.background = [Upkeep(chores), _Stops(notices.deliverer.stop), refusals]
+        money = (
+            Chore("usage", _SOON, Folder(database).fold),
+            Chore("budgets", _SOON, budgets.look),
+        )
+        made.background = [Upkeep(chores), Upkeep(money), _Stops(notices.deliverer.stop), refusals]
         made.background.append(Keeper(audit, database, clock))
     return made
 

@@ -16,7 +16,7 @@ from heliograph.accounts.keys import store as keys
 from heliograph.accounts.people import store as people
 from heliograph.accounts.quotas import store as quotas
 from heliograph.accounts.quotas.service import Allowances
-from heliograph.accounts.quotas.values import Amounts
+from heliograph.accounts.quotas.values import Amounts, window
 from heliograph.accounts.roles import Role
 from heliograph.accounts.workspaces import store as workspaces
 from heliograph.accounts.workspaces.service import Workspaces
@@ -25,8 +25,9 @@ from heliograph.billing.ledger.values import DEVICE, Row
 from heliograph.billing.prices.quoting import CallUse
 from heliograph.billing.prices.service import PriceService
 from heliograph.core.call import Limit, Usage
+from heliograph.core.clock import Clock
 from heliograph.core.money import Cost
-from heliograph.edge.books import Settle
+from heliograph.edge.ledger import Settle
 from heliograph.outbound.exchange import Bounds, Kept, Question
 from heliograph.outbound.fetch import Courier
 from heliograph.outbound.targets import PUBLIC
@@ -92,6 +93,11 @@ class Directory:
     def workspaces(self, connection: Connection, person: str) -> Sequence[str]:
         """Where a person is a member."""
         return workspaces.of_person(connection, person)
+
+
+def owns(connection: Connection, workspace: str, key: str) -> bool:
+    """Whether a key is a workspace's."""
+    return keys.get(connection, workspace, key) is not None
 
 
 # --- sanctions ------------------------------------------------------------------------------
@@ -170,6 +176,15 @@ def counting(allowances: Allowances) -> Settle:
             allowances.settle(connection, answered, rows[0][1].at_ms)
 
     return settle
+
+
+def seeding(clock: Clock) -> Callable[[Connection, Limit, int], None]:
+    """Sets a limit's counter of this month to no less than what was used already."""
+
+    def seed(connection: Connection, limit: Limit, used: int) -> None:
+        quotas.seed(connection, limit, window(limit.period, clock()).begin_ms, used)
+
+    return seed
 
 
 # --- outside --------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ class Upkeep:
 
     def _work(self) -> None:
         now = time.monotonic()
-        due = [now + random.uniform(5.0, 30.0) for _ in self._chores]  # noqa: S311 - no secret
+        due = [now + random.uniform(0.5, 1.0) * min(30.0, one.seconds) for one in self._chores]  # noqa: S311
         while not self._closed.wait(max(0.0, min(due, default=now + 60.0) - time.monotonic())):
             at = due.index(min(due))
             chore = self._chores[at]

@@ -30,7 +30,6 @@ from heliograph.edge.oip import routes as oip
 from heliograph.edge.oip.dialect import Dialect, Options
 from heliograph.edge.services import Fetcher, Services
 from heliograph.edge.tfserving import routes as tfserving
-from heliograph.house import open_house
 from heliograph.outbound.fetch import Courier
 from heliograph.outbound.guard import Guard
 from heliograph.outbound.pictures import NoPictures, Pictures
@@ -51,6 +50,8 @@ if TYPE_CHECKING:
 
     from heliograph.edge.tls.challenges import Plain
     from heliograph.edge.tls.opening import Opened
+    from heliograph.billing.meters.values import Copy
+    from heliograph.house import House
 
 log = logging.getLogger("heliograph.registry")
 _PATIENCE = 5.0
@@ -116,7 +117,7 @@ class Worker:
         self._opened = opened
         self._trial = trial
         self._meter = TelemetryMeter(metrics, tracer)
-        self._house = None if settings.server.open else open_house(settings, serving=True)
+        self._house = _house(settings)
         self._judge = Judge()
         self._meter.listen(self._judge.record)
         self._app = build(
@@ -152,6 +153,16 @@ class Worker:
             ),
             tracer,
         )
+
+    def _copies(self) -> Sequence[Copy]:
+        """What this process has in memory, for the meter."""
+        from heliograph.billing.meters.values import Copy
+
+        return [
+            Copy(one.name, one.version, "cpu", 1, round(one.lane.busy_ms * 1000))
+            for one in (shelf.model for shelf in self._app.catalog.shelves)
+            if one.state == "ready"
+        ]
 
     def join(self) -> None:
         """Load first, and wait until the one that answers is ready, too."""
@@ -260,6 +271,7 @@ class Worker:
         """Begin to follow the repository, and the watched place if there is one."""
         if self._house:
             self._house.directory.follow()
+            self._house.meter(self._copies)
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
         if self._settings.registry.watch:
             self._importing = threading.Thread(target=self._import, name="import", daemon=True)
@@ -366,6 +378,16 @@ def _front(settings: Settings, port: int, metrics: Metrics) -> tuple[Policy, Ope
 
     days = metrics.certificate_days.labels("files" if tls.certificate else "acme")
     return policy, open_tls(settings, port, days.set)
+
+
+def _house(settings: Settings) -> House | None:
+    """What remembers; nothing does where everybody is let in."""
+    if settings.server.open:
+        return None
+    # What it imports would cost an open server a third of a second of its start.
+    from heliograph.house import open_house
+
+    return open_house(settings, serving=True)
 
 
 def _fetcher(settings: Settings) -> Fetcher:

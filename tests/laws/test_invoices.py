@@ -23,7 +23,8 @@ import heliograph
 from heliograph.billing.invoices import store
 from heliograph.billing.invoices.corrections import Correction
 from heliograph.billing.invoices.document import canonical, digest
-from heliograph.billing.invoices.journal import Account
+from heliograph.billing.invoices.journal import store as journal
+from heliograph.billing.invoices.journal.values import Account
 from heliograph.billing.invoices.rating import Used, rate_month
 from heliograph.billing.invoices.values import Month, MonthUsage, Segment
 from heliograph.billing.ledger.store import LEDGER
@@ -357,7 +358,7 @@ class Billing(RuleBasedStateMachine):
             debit, credit = sums.get(("EUR", account), (0, 0))
             assert credit - debit == sum(sign * document[name] for sign, document in made)
         with self.database.read() as connection:
-            kept = connection.execute(select(store.BALANCES.c.amount)).scalars().all()
+            kept = connection.execute(select(journal.BALANCES.c.amount)).scalars().all()
         debit, credit = sums.get(("EUR", "prepaid"), (0, 0))
         assert sum(kept) == credit - debit
         assert all(amount >= 0 for amount in kept)

@@ -8,11 +8,14 @@ process on every machine within a second or so.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
 
 from heliograph.accounts.keys import store as keys
 from heliograph.accounts.keys.values import Key
@@ -40,7 +43,7 @@ class Known:
         keys: every key that may open something, by id.
         workspaces: by id.
         roles: of each person, by workspace.
-        limits: of each workspace that has some.
+        limits: of each workspace that has some, and those of keys that are not the keys' own.
     """
 
     epoch: int = -1
@@ -50,16 +53,30 @@ class Known:
     limits: Mapping[str, tuple[Limit, ...]] = field(default_factory=dict[str, "tuple[Limit, ...]"])
 
 
+def narrowest(*limits: Iterable[Limit]) -> list[Limit]:
+    """Of several limits on one meter and period the smallest: a call counts for it once."""
+    found: dict[tuple[str, str, str], Limit] = {}
+    for one in itertools.chain(*limits):
+        name = one.holder, one.meter, one.period
+        if name not in found or one.most < found[name].most:
+            found[name] = one
+    return list(found.values())
+
+
 class Directory:
     """The copy, and the thread that keeps it true.
 
     Args:
         database: what it is a copy of.
         clock: tells the time.
+        further: limits that another room has set: hard budgets.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, further: Callable[[Connection], Iterable[Limit]]
+    ) -> None:
         self._database = database
+        self._further = further
         self._clock = clock
         self._known = Known()
         self._looks = _LOOKS
@@ -83,7 +100,7 @@ class Directory:
                     for one in workspaces.every_member(connection):
                         roles.setdefault(one.person, {})[one.workspace] = one.role
                     limits: dict[str, tuple[Limit, ...]] = {}
-                    for limit in quotas.every(connection):
+                    for limit in narrowest(quotas.every(connection), self._further(connection)):
                         limits[limit.holder] = (*limits.get(limit.holder, ()), limit)
                     self._known = Known(
                         epoch,

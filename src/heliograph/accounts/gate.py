@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from heliograph.accounts.directory import Directory, Known
+from heliograph.accounts.directory import Directory, Known, narrowest
 from heliograph.accounts.keys.values import Key, digest, read
 from heliograph.accounts.roles import PERMISSIONS, SELF
 from heliograph.accounts.tokens import PREFIX, Claims, Tokens
@@ -152,7 +152,10 @@ class AccountsGate:
                 key=key.id,
                 permissions=key.scopes,
                 models=key.models,
-                limits=(*key.limits, *known.limits.get(key.workspace, ())),
+                limits=(
+                    *narrowest(key.limits, known.limits.get(key.id, ())),
+                    *known.limits.get(key.workspace, ()),
+                ),
                 share=float(workspace.share) if workspace else 1.0,
             )
         return found

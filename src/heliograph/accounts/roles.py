@@ -38,12 +38,12 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.BILLING: frozenset(
         {
             *(Permission.BILLING_READ, Permission.USAGE_READ, Permission.QUOTAS_READ),
-            Permission.WORKSPACES_READ,
+            *(Permission.WORKSPACES_READ, Permission.BUDGETS_WRITE),
         }
     ),
     Role.DEVELOPER: frozenset(_DEVELOPER),
     Role.LABELER: frozenset({Permission.MODELS_READ, Permission.MODELS_CALL}),
-    Role.OWNER: frozenset(_ADMIN | {Permission.DATA_ERASE}),
+    Role.OWNER: frozenset(_ADMIN | {Permission.DATA_ERASE, Permission.BUDGETS_WRITE}),
     Role.VIEWER: frozenset(_VIEWER),
 }
 """The models of a server are everybody's: changing them, prices and quotas is the operator's."""

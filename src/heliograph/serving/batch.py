@@ -86,6 +86,9 @@ class Lane:
         plan: how it runs on this machine.
         name: the model's, for names of threads.
         feed: name of the input that pictures are fed to; the first one if empty.
+
+    Attributes:
+        busy_ms: how long it has run in all; a batch counts once.
     """
 
     def __init__(self, resident: Resident, plan: Plan, *, name: str = "", feed: str = "") -> None:
@@ -96,6 +99,7 @@ class Lane:
         self._waiting: list[Item] = []
         self._turn = threading.Condition()
         self._calls = 0
+        self.busy_ms = 0.0
         self._counting = threading.Lock()
         cores = len(os.sched_getaffinity(0))
         hands = plan.instances if plan.max_batch == 1 else plan.instances * plan.max_batch + cores
@@ -225,6 +229,8 @@ class Lane:
                 return
             batch[0].error = _explain(error)
         ran_ms = (time.perf_counter() - began) * 1000.0
+        with self._counting:
+            self.busy_ms += ran_ms
         for item in batch:
             item.batch, item.ran_ms = rows, ran_ms
 

@@ -15,7 +15,6 @@ import functools
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from sqlalchemy.exc import IntegrityError
 
 from heliograph.core.clock import Clock
 from heliograph.core.errors import Code, HeliographError
+from heliograph.core.replay import Claim, Kept
 from heliograph.storage.database import Database
 from heliograph.storage.tables import METADATA
 
@@ -58,23 +58,6 @@ REPLIES = Table(
 )
 Cipher = Callable[[bytes, str], bytes]
 """Seals or opens bytes that belong to a scope and key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The right to answer the request with this key, once."""
-
-    scope: str
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """An answer as it went out: status, headers, body."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
 
 
 class Replies:

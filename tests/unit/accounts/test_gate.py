@@ -59,7 +59,7 @@ def lodge(database: Database) -> Lodge:
     clock, record = Turned(), Recorded()
     workspaces = Workspaces(database, clock, record)
     workspaces.prepare()
-    directory, tokens = Directory(database, clock), Tokens(bytes(32), clock)
+    directory, tokens = Directory(database, clock, lambda _: ()), Tokens(bytes(32), clock)
     keys = Keys(database, clock, record, store.touch)
     made: Lodge
     people: dict[str, Person] = {}

@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from heliograph.core.errors import Code, HeliographError
+from heliograph.core.replay import Claim, Kept
 from heliograph.storage.database import Database
-from heliograph.storage.replies import KEPT_MS, Claim, Kept, Replies
+from heliograph.storage.replies import KEPT_MS, Replies
 from support.clock import Turned
 
 ANSWER = Kept(200, (("content-type", "application/json"),), b'{"a":1}')

@@ -11,20 +11,14 @@ taken.
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-import webauthn
 from sqlalchemy import Connection, Row
-from webauthn.helpers.structs import (
-    AuthenticatorSelectionCriteria,
-    PublicKeyCredentialDescriptor,
-    ResidentKeyRequirement,
-    UserVerificationRequirement,
-)
 
 from heliograph.accounts.people import store, store_factors, store_sessions, throttle
 from heliograph.accounts.people.ground import Ground
@@ -48,6 +42,14 @@ _CHALLENGE_MS = 5 * MINUTE_MS
 _MOST = 20
 _ADDING = "passkey-add"
 _USING = "passkey-use"
+
+
+@functools.cache
+def _library() -> Any:
+    """`webauthn`, once somebody needs it: it takes a tenth of a second to import."""
+    import webauthn
+
+    return webauthn
 
 
 class Begun(NamedTuple):
@@ -92,16 +94,20 @@ class Passkeys:
             there = store_factors.passkeys(connection, signed.person)
         if len(there) >= _MOST:
             raise HeliographError(Code.CONFLICT, f"You have {_MOST} passkeys; remove one first.")
+        webauthn = _library()
+        structs = webauthn.helpers.structs
         options = webauthn.generate_registration_options(
             rp_id=self._party,
             rp_name="Heliograph",
             user_id=person.id.encode(),
             user_name=person.mail,
             user_display_name=person.name or person.mail,
-            exclude_credentials=[PublicKeyCredentialDescriptor(id=row.credential) for row in there],
-            authenticator_selection=AuthenticatorSelectionCriteria(
-                resident_key=ResidentKeyRequirement.REQUIRED,
-                user_verification=UserVerificationRequirement.REQUIRED,
+            exclude_credentials=[
+                structs.PublicKeyCredentialDescriptor(id=row.credential) for row in there
+            ],
+            authenticator_selection=structs.AuthenticatorSelectionCriteria(
+                resident_key=structs.ResidentKeyRequirement.REQUIRED,
+                user_verification=structs.UserVerificationRequirement.REQUIRED,
             ),
         )
         shown = json.loads(webauthn.options_to_json(options))
@@ -118,7 +124,7 @@ class Passkeys:
         check_name(name)
         challenge, whose = self._challenge(_ADDING, ceremony)
         try:
-            made = webauthn.verify_registration_response(
+            made = _library().verify_registration_response(
                 credential=dict(credential),
                 expected_challenge=challenge,
                 expected_rp_id=self._party,
@@ -158,8 +164,10 @@ class Passkeys:
         Raises:
             HeliographError: `rate_limited`.
         """
+        webauthn = _library()
+        required = webauthn.helpers.structs.UserVerificationRequirement.REQUIRED
         options = webauthn.generate_authentication_options(
-            rp_id=self._party, user_verification=UserVerificationRequirement.REQUIRED
+            rp_id=self._party, user_verification=required
         )
         counted = (throttle.Counted(throttle.ASKING, throttle.network(visit.address)),)
 
@@ -184,7 +192,7 @@ class Passkeys:
             if row is None:
                 raise LookupError("no such passkey")  # noqa: TRY301 - answered as all others
             _check_handle(credential, row.person)
-            answer = webauthn.verify_authentication_response(
+            answer = _library().verify_authentication_response(
                 credential=dict(credential),
                 expected_challenge=challenge,
                 expected_rp_id=self._party,
@@ -300,7 +308,7 @@ def _check_handle(credential: Mapping[str, Any], person: str) -> None:
 def _bytes(said: object) -> bytes:
     """Base64url without padding; nothing if it is not that."""
     try:
-        return webauthn.base64url_to_bytes(said) if isinstance(said, str) else b""
+        return _library().base64url_to_bytes(said) if isinstance(said, str) else b""
     except ValueError:
         return b""
 

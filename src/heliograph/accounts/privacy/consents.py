@@ -59,7 +59,8 @@ class Consents:
         self._parts = parts
         self._monotonic = monotonic
         self._given: frozenset[tuple[str, Purpose]] = frozenset()
-        self._seq, self._looked = -1, float("-inf")
+        self._mark = (-1, 0)
+        self._looked = float("-inf")
         self._lock = threading.Lock()
 
     def asked(self, subject: str, locale: str = "en") -> list[Asked]:
@@ -110,7 +111,7 @@ class Consents:
             store.keep_text(connection, version_of(words), shown, words)
             return self._say(connection, subject, purpose, (version, shown), actor, channel)
 
-        return self._parts.database.write(work)
+        return self._written(work)
 
     def withdraw(
         self, subject: str, purpose: Purpose, actor: str, *, channel: Channel = "api"
@@ -120,9 +121,14 @@ class Consents:
         Raises:
             HeliographError: `not_found`.
         """
-        return self._parts.database.write(
+        return self._written(
             lambda connection: self._say(connection, subject, purpose, ("", ""), actor, channel)
         )
+
+    def _written(self, work: Callable[[Connection], Consent]) -> Consent:
+        made = self._parts.database.write(work)
+        self._looked = float("-inf")
+        return made
 
     def _say(
         self,
@@ -152,7 +158,6 @@ class Consents:
         facts = {"purpose": purpose.value, "version": version, "channel": channel}
         workspace = "" if whose.is_person else subject
         self._parts.record(connection, Event(act, actor, workspace, subject, facts))
-        self._looked = float("-inf")
         return made
 
     def ledger(self, subject: str, after: int = 0, limit: int = 100) -> list[Consent]:
@@ -195,11 +200,11 @@ class Consents:
             # Before the rows are read: what is said meanwhile is seen the next time.
             looked = self._monotonic()
             with self._parts.database.read() as connection:
-                seq = store.last_consent(connection)
-                if seq != self._seq:
+                mark = store.consents_mark(connection)
+                if mark != self._mark:
                     said = store.standing(connection)
                     self._given = frozenset((o.subject, o.purpose) for o in said if o.given)
-                    self._seq = seq
+                    self._mark = mark
             self._looked = looked
         return self._given
 

@@ -108,7 +108,7 @@ TICKS = Table(
     Column("erasure", Text, primary_key=True),
     Column("place", Text, primary_key=True),
     Column("state", Text, nullable=False),
-    Column("count", BigInteger, nullable=False),
+    Column("items", BigInteger, nullable=False),
     Column("reason", Text, nullable=False),
     Column("law", Text, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
@@ -160,7 +160,8 @@ def words(connection: Connection, version: str) -> str:
 def consents(connection: Connection, subject: str, after: int, limit: int) -> list[Consent]:
     """The ledger of a subject, the oldest first."""
     asked = select(CONSENTS).where(CONSENTS.c.subject == subject, CONSENTS.c.seq > after)
-    return [_consent(row) for row in connection.execute(asked.order_by(CONSENTS.c.seq).limit(limit))]
+    found = connection.execute(asked.order_by(CONSENTS.c.seq).limit(limit))
+    return [_consent(row) for row in found]
 
 
 def standing(connection: Connection, subject: str = "") -> list[Consent]:
@@ -172,9 +173,10 @@ def standing(connection: Connection, subject: str = "") -> list[Consent]:
     return [_consent(row) for row in connection.execute(asked)]
 
 
-def last_consent(connection: Connection) -> int:
-    """The number of the newest line; 0 if there is none."""
-    return connection.execute(select(func.max(CONSENTS.c.seq))).scalar() or 0
+def consents_mark(connection: Connection) -> tuple[int, int]:
+    """Changes whenever the ledger does: numbers may be committed out of their order."""
+    row = connection.execute(select(func.max(CONSENTS.c.seq), func.count(CONSENTS.c.seq))).one()
+    return row[0] or 0, row[1]
 
 
 def _consent(row: Row[Any]) -> Consent:
@@ -235,8 +237,9 @@ def refs(connection: Connection, subject: str) -> list[str]:
 
 
 def _export(row: Row[Any]) -> Export:
-    values = {name: getattr(row, name) for name in Export.__slots__}
-    return Export(**{**values, "state": ExportState(row.state)})
+    values: dict[str, Any] = {name: getattr(row, name) for name in Export.__slots__}
+    values["state"] = ExportState(row.state)
+    return Export(**values)
 
 
 def signer(connection: Connection) -> tuple[bytes, bytes] | None:
@@ -303,8 +306,9 @@ def ticks(connection: Connection, id_: str) -> list[Tick]:
 
 
 def _erasure(row: Row[Any]) -> Erasure:
-    values = {name: getattr(row, name) for name in Erasure.__slots__}
-    return Erasure(**{**values, "state": ErasureState(row.state)})
+    values: dict[str, Any] = {name: getattr(row, name) for name in Erasure.__slots__}
+    values["state"] = ErasureState(row.state)
+    return Erasure(**values)
 
 
 # --- reports -----------------------------------------------------------------------------------
@@ -315,7 +319,7 @@ def add_report(connection: Connection, at_ms: int, lines: str) -> None:
     connection.execute(insert(REPORTS).values(at_ms=at_ms, lines=lines))
 
 
-def reports(connection: Connection, limit: int) -> Sequence[Row[Any]]:
+def reports(connection: Connection, limit: int) -> Sequence[Row[int, str]]:
     """The newest reports, the newest first: at_ms, lines."""
     asked = select(REPORTS.c.at_ms, REPORTS.c.lines).order_by(REPORTS.c.seq.desc())
     return connection.execute(asked.limit(limit)).all()

@@ -123,13 +123,13 @@ class Outcome(NamedTuple):
 
     Attributes:
         state: `erased`, or `kept` where a law makes us keep it.
-        count: how many rows or files that was.
+        items: how many rows or files that was.
         reason: why it is kept, for the person.
         law: which law says so.
     """
 
     state: Literal["erased", "kept"]
-    count: int
+    items: int
     reason: str = ""
     law: str = ""
 
@@ -255,7 +255,7 @@ class Tick(NamedTuple):
 
     place: str
     state: str
-    count: int
+    items: int
     reason: str
     law: str
     at_ms: int

@@ -70,6 +70,16 @@ def _begin(connection: Connection, limit: Limit, begin_ms: int) -> None:
     )
 
 
+def seed(connection: Connection, limit: Limit, begin_ms: int, least: int) -> None:
+    """See to it that a counter shows no less than was used before it was counted."""
+    _begin(connection, limit, begin_ms)
+    connection.execute(
+        update(COUNTERS)
+        .where(*_counter(limit, begin_ms), COUNTERS.c.used < least)
+        .values(used=least)
+    )
+
+
 def used(connection: Connection, limit: Limit, begin_ms: int) -> int:
     """What is used of a limit in a stretch of time."""
     query = select(COUNTERS.c.used).where(*_counter(limit, begin_ms))

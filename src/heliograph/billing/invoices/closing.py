@@ -23,7 +23,8 @@ from heliograph.billing.invoices import store
 from heliograph.billing.invoices.desk import Desk
 from heliograph.billing.invoices.document import Heading, canonical, digest
 from heliograph.billing.invoices.gathering import Gathered, Gatherer
-from heliograph.billing.invoices.journal import of_invoice
+from heliograph.billing.invoices.journal import store as journal
+from heliograph.billing.invoices.journal.values import of_invoice
 from heliograph.billing.invoices.making import make, read_buyer
 from heliograph.billing.invoices.values import ALL, DAY_MS, Marks, Month, Rated, moment
 from heliograph.billing.prices.values import PriceBook
@@ -241,9 +242,9 @@ class _Lot:
         first = store.take(connection, series, len(todo))
         reach("close.numbered")
         buyers = store.buyers(connection, names)
-        balances = store.balances(connection, self._book.currency, names)
+        balances = journal.balances(connection, self._book.currency, names)
         finals: list[tuple[store.Kept, str]] = []
-        entries: list[store.Entry] = []
+        entries: list[journal.Entry] = []
         for n, one in enumerate(todo, first):
             draft = there.get(one.workspace)
             seq, details = buyers.get(one.workspace, (0, ""))
@@ -261,7 +262,7 @@ class _Lot:
             entries.append(self._entry(document))
             store.take_lines(connection, [(extra.id, heading.id) for extra in mine])
         store.finalise(connection, finals)
-        store.post(connection, entries)
+        journal.post(connection, entries)
         for kept, _ in finals:
             self._tell(connection, kept)
         reach("close.written")
@@ -286,8 +287,8 @@ class _Lot:
         )
         return kept, text
 
-    def _entry(self, document: dict[str, Any]) -> store.Entry:
-        return store.Entry(
+    def _entry(self, document: dict[str, Any]) -> journal.Entry:
+        return journal.Entry(
             id=new_id("ent"),
             at_ms=self._desk.clock(),
             workspace=document["workspace"],

@@ -17,7 +17,8 @@ from sqlalchemy import Connection
 from heliograph.billing.invoices import store
 from heliograph.billing.invoices.desk import Desk
 from heliograph.billing.invoices.document import canonical, digest
-from heliograph.billing.invoices.journal import Account, of_note
+from heliograph.billing.invoices.journal import store as journal
+from heliograph.billing.invoices.journal.values import Account, of_note
 from heliograph.billing.invoices.values import Month, moment
 from heliograph.core.call import Caller
 from heliograph.core.errors import Code, HeliographError
@@ -130,7 +131,7 @@ class Corrections:
         sides = of_note(
             sign * document["net"], sign * document["tax"], Account(document["against"])
         )
-        entry = store.Entry(
+        entry = journal.Entry(
             id=new_id("ent"),
             at_ms=note.issued_ms,
             workspace=note.workspace,
@@ -139,7 +140,7 @@ class Corrections:
             memo=note.number,
             sides=sides,
         )
-        store.post(connection, [entry])
+        journal.post(connection, [entry])
 
 
 def _moved(past: Sequence[dict[str, Any]]) -> dict[int, int]:

@@ -43,7 +43,5 @@ def make(
     balance: int,
 ) -> dict[str, Any]:
     """The document; see `document.invoice`."""
-    more = [
-        extra_line(one, month, book.exponent) for one in extras if one.currency == book.currency
-    ]
+    more = [extra_line(one, month, book.exponent) for one in extras]
     return invoice(heading, month, rated, more, book, balance)

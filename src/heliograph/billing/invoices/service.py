@@ -17,6 +17,7 @@ from heliograph.billing.invoices.closing import GRACE_MS, Closing
 from heliograph.billing.invoices.corrections import Corrections
 from heliograph.billing.invoices.desk import Desk
 from heliograph.billing.invoices.document import Heading, canonical
+from heliograph.billing.invoices.journal import store as journal
 from heliograph.billing.invoices.making import make, read_buyer
 from heliograph.billing.invoices.terms import Terms
 from heliograph.billing.invoices.values import Rated, read_month
@@ -82,7 +83,7 @@ class InvoiceService:
         state = "draft" if now < month.to_ms else "grace"
         heading = Heading(kept.id, "", state, now, read_buyer(details))
         extras = store.open_lines(connection, month, [workspace]).get(workspace, [])
-        balance = store.balances(connection, book.currency, [workspace]).get(workspace, 0)
+        balance = journal.balances(connection, book.currency, [workspace]).get(workspace, 0)
         rated = found.rated.get(workspace, Rated(workspace, (), ()))
         return make(heading, month, rated, extras, book, balance)
 
@@ -127,10 +128,10 @@ class InvoiceService:
         rated = gathered.rated.get(kept.workspace, Rated(kept.workspace, (), ()))
         extras = store.taken_lines(connection, kept.id)
         book = self._desk.shelf().at(month.to_ms - 1)
-        used = store.used_credit(connection, kept.id)
+        used = journal.used_credit(connection, kept.id)
         return make(heading, month, rated, extras, book, used)
 
     def trial_balance(self) -> dict[tuple[str, str], tuple[int, int]]:
         """Debits and credits of the journal by currency and account."""
         with self._desk.database.read() as connection:
-            return store.trial_balance(connection)
+            return journal.trial_balance(connection)

@@ -1,4 +1,4 @@
-"""All SQL of invoices: documents, their numbers, what goes into them, and the journal.
+"""All SQL of invoices: documents, their numbers, and what goes into them.
 
 Whoever changes what an invoice is made of first takes the one lock (`lock`): it happens rarely, and
 makes the order of such changes the same for everybody.
@@ -25,9 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from heliograph.billing.invoices.journal import Account, Side
 from heliograph.billing.invoices.values import Marks, Month, read_month
-from heliograph.core.errors import Code, HeliographError
 from heliograph.storage.tables import METADATA, SEQUENCE
 
 SERIES = Table(
@@ -111,27 +109,6 @@ LINES = Table(
     Column("invoice", Text, nullable=False),
     Index(None, "invoice", "workspace"),
 )
-JOURNAL = Table(
-    "journal",
-    METADATA,
-    Column("seq", SEQUENCE, primary_key=True, autoincrement=True),
-    Column("entry", Text, nullable=False),
-    Column("at_ms", BigInteger, nullable=False),
-    Column("workspace", Text, nullable=False, index=True),
-    Column("currency", Text, nullable=False),
-    Column("account", Text, nullable=False),
-    Column("debit", BigInteger, nullable=False),
-    Column("credit", BigInteger, nullable=False),
-    Column("document", Text, nullable=False, index=True),
-    Column("memo", Text, nullable=False),
-)
-BALANCES = Table(
-    "prepaid_balances",
-    METADATA,
-    Column("workspace", Text, primary_key=True),
-    Column("currency", Text, primary_key=True),
-    Column("amount", BigInteger, nullable=False),
-)
 _LOCK = "lock"
 
 
@@ -201,18 +178,6 @@ class Extra(NamedTuple):
     at_ms: int
     actor: str
     invoice: str
-
-
-class Entry(NamedTuple):
-    """One entry of the journal, with both of its sides."""
-
-    id: str
-    at_ms: int
-    workspace: str
-    currency: str
-    document: str
-    memo: str
-    sides: tuple[Side, ...]
 
 
 def _add(
@@ -456,100 +421,3 @@ def take_lines(connection: Connection, taken: Iterable[tuple[str, str]]) -> None
             update(LINES).where(LINES.c.id == bindparam("line")).values(invoice=bindparam("taker")),
             values,
         )
-
-
-def balances(connection: Connection, currency: str, only: Collection[str]) -> dict[str, int]:
-    """Prepaid credit by workspace."""
-    rows = connection.execute(
-        select(BALANCES.c.workspace, BALANCES.c.amount).where(
-            BALANCES.c.currency == currency, BALANCES.c.workspace.in_(only)
-        )
-    )
-    return {row.workspace: row.amount for row in rows}
-
-
-def post(connection: Connection, entries: Sequence[Entry]) -> None:
-    """Write entries into the journal and carry prepaid credit forward; see `lock`.
-
-    Raises:
-        HeliographError: `conflict` where a workspace's credit would fall below nothing.
-    """
-    rows = [
-        {
-            "entry": one.id,
-            "at_ms": one.at_ms,
-            "workspace": one.workspace,
-            "currency": one.currency,
-            "account": side.account.value,
-            "debit": side.debit,
-            "credit": side.credit,
-            "document": one.document,
-            "memo": one.memo,
-        }
-        for one in entries
-        for side in one.sides
-    ]
-    if rows:
-        _add(connection, JOURNAL, JOURNAL.c.seq, rows)
-    for one in entries:
-        change = sum(s.credit - s.debit for s in one.sides if s.account is Account.PREPAID)
-        if change:
-            _carry(connection, one, change)
-
-
-def _carry(connection: Connection, one: Entry, change: int) -> None:
-    moved = connection.execute(
-        update(BALANCES)
-        .where(
-            BALANCES.c.workspace == one.workspace,
-            BALANCES.c.currency == one.currency,
-            BALANCES.c.amount + change >= 0,
-        )
-        .values(amount=BALANCES.c.amount + change)
-    )
-    if moved.rowcount:
-        return
-    known = balances(connection, one.currency, [one.workspace])
-    if change < 0 or known:
-        raise HeliographError(Code.CONFLICT, "The prepaid credit is less than that.")
-    connection.execute(
-        insert(BALANCES).values(workspace=one.workspace, currency=one.currency, amount=change)
-    )
-
-
-def used_credit(connection: Connection, document: str) -> int:
-    """Prepaid credit that a document has used, by the journal."""
-    asked = select(func.coalesce(func.sum(JOURNAL.c.debit), 0)).where(
-        JOURNAL.c.document == document, JOURNAL.c.account == Account.PREPAID.value
-    )
-    return int(connection.execute(asked).scalar_one())
-
-
-def movements(
-    connection: Connection, workspace: str, after: int, limit: int
-) -> list[dict[str, Any]]:
-    """Movements of a workspace's prepaid credit, the newest first."""
-    asked = (
-        select(JOURNAL)
-        .where(JOURNAL.c.workspace == workspace, JOURNAL.c.account == Account.PREPAID.value)
-        .order_by(JOURNAL.c.seq.desc())
-        .limit(limit)
-    )
-    if after:
-        asked = asked.where(JOURNAL.c.seq < after)
-    return [dict(row) for row in connection.execute(asked).mappings()]
-
-
-def trial_balance(connection: Connection) -> dict[tuple[str, str], tuple[int, int]]:
-    """Debits and credits by currency and account: what the books' laws are held against."""
-    rows = connection.execute(
-        select(
-            JOURNAL.c.currency,
-            JOURNAL.c.account,
-            func.sum(JOURNAL.c.debit),
-            func.sum(JOURNAL.c.credit),
-        ).group_by(JOURNAL.c.currency, JOURNAL.c.account)
-    )
-    return {
-        (currency, account): (int(debit), int(credit)) for currency, account, debit, credit in rows
-    }

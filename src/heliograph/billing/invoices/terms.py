@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 from heliograph.billing.invoices import store
 from heliograph.billing.invoices.desk import Desk
 from heliograph.billing.invoices.document import canonical
-from heliograph.billing.invoices.journal import Account, of_grant
+from heliograph.billing.invoices.journal import store as journal
+from heliograph.billing.invoices.journal.values import Account, of_grant
 from heliograph.billing.invoices.making import read_buyer
 from heliograph.billing.invoices.values import Month, moment
 from heliograph.billing.prices.sheet import PartySheet, money
@@ -190,19 +191,19 @@ class Terms:
                 Code.VALIDATION, "amount: it is not 0, and below 2^53 minor units."
             )
         sides = of_grant(minor, _SOURCES[kind])
-        entry = store.Entry(new_id("ent"), now, by.workspace, book.currency, "", memo, sides)
+        entry = journal.Entry(new_id("ent"), now, by.workspace, book.currency, "", memo, sides)
 
         def work(connection: Connection) -> int:
             store.lock(connection)
-            known = store.balances(connection, book.currency, [by.workspace])
+            known = journal.balances(connection, book.currency, [by.workspace])
             if known.get(by.workspace, 0) + minor > MOST_MINOR:
                 raise HeliographError(Code.VALIDATION, "amount: the credit would be too large.")
-            store.post(connection, [entry])
+            journal.post(connection, [entry])
             facts = {"amount": minor, "currency": book.currency, "kind": kind}
             self._desk.record(
                 connection, Event(Act.CREDIT_GRANTED, by.name, by.workspace, entry.id, facts)
             )
-            return store.balances(connection, book.currency, [by.workspace])[by.workspace]
+            return journal.balances(connection, book.currency, [by.workspace])[by.workspace]
 
         return self._desk.database.write(work)
 
@@ -210,5 +211,5 @@ class Terms:
         """A workspace's prepaid credit in the present currency, and what moved it, newest first."""
         currency = self._desk.shelf().at(self._desk.clock()).currency
         with self._desk.database.read() as connection:
-            balance = store.balances(connection, currency, [workspace]).get(workspace, 0)
-            return balance, store.movements(connection, workspace, after, limit)
+            balance = journal.balances(connection, currency, [workspace]).get(workspace, 0)
+            return balance, journal.movements(connection, workspace, after, limit)

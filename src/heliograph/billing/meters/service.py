@@ -1,7 +1,7 @@
 """Sampling: who has models in memory for how long, and how much is in store.
 
     sample        every minute, of this process: from its previous sample until now
-    sample_day    once a day for the whole house, whoever comes first
+    sample_day    once a day for the whole house, whoever comes first; asked for every hour
 
 A model of the server is everybody's: while it runs, its time is shared out between those who had
 it run, by the run time in their ledger rows; while it idles nobody pays, since nobody asked it to
@@ -31,7 +31,6 @@ from heliograph.core.ids import new_id
 from heliograph.core.money import allocate
 from heliograph.storage.database import Database
 
-EVERY_SECONDS = 60.0
 _WORKSPACE = "ws_"
 _Name = tuple[str, str, str]
 
@@ -75,13 +74,6 @@ class Meters:
         self._boot = new_id("boot")
         self._lock = threading.Lock()
         self._seen: _Seen | None = None
-        self._day = -1
-
-    def follow(self) -> None:
-        """Sample if a minute has passed, and the day's storage if it is another day: a step."""
-        if self._seen is None or self._passed() - self._seen.passed >= EVERY_SECONDS:
-            self.sample()
-        self.sample_day()
 
     def sample(self) -> int:
         """Write the stretch from the previous sample until now; the first writes nothing.
@@ -159,17 +151,10 @@ class Meters:
             HeliographError: `db_unavailable`, `storage_full`.
         """
         day = self._clock() // DAY_MS
-        if day == self._day:
-            return None
         with self._database.read() as connection:
-            done = store.sampled(connection, day)
-        found = (
-            None
-            if done
-            else self._database.write(lambda one: store.add_stored(one, day, _WORKSPACE))
-        )
-        self._day = day
-        return found
+            if store.sampled(connection, day):
+                return None
+        return self._database.write(lambda one: store.add_stored(one, day, _WORKSPACE))
 
 
 def _length(begin: float, end: float) -> int:

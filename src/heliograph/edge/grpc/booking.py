@@ -7,12 +7,13 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from heliograph.core.faults import reach
 from heliograph.core.money import written
 from heliograph.core.permissions import Permission
+from heliograph.core.replay import Claim, Kept
 from heliograph.edge.books import Books, book, receipts
 from heliograph.edge.grpc.calls import Context, Unary, credentials, metadata, to_bytes
 from heliograph.edge.services import Services
-from heliograph.storage.replies import Claim, Kept
 
 Act = Callable[[], Awaitable[Any]]
 
@@ -63,6 +64,7 @@ async def booked(
     if isinstance(found, Kept):
         context.set_trailing_metadata((("idempotent-replayed", "true"),))
         return found.body
+    reach("booked.claimed")
     return await _once(books, context, act, found)
 
 
@@ -72,6 +74,7 @@ async def _once(books: Books, context: Context, act: Act, claim: Claim) -> bytes
     try:
         with receipts() as used:
             reply = to_bytes(await act())
+        reach("booked.acted")
         _tell(context, books, used)
         await book(books, used, [reply], claim, Kept(200, (), reply))
     except BaseException:

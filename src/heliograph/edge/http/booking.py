@@ -11,13 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from heliograph.core.call import Caller, Usage
+from heliograph.core.faults import reach
 from heliograph.core.money import written
 from heliograph.core.permissions import Permission
+from heliograph.core.replay import Claim, Kept
 from heliograph.edge.books import Books, book, receipts
 from heliograph.edge.http.payloads import receive_all
 from heliograph.edge.http.query import credentials
 from heliograph.serving.values import Gate
-from heliograph.storage.replies import Claim, Kept
 
 Act = Callable[[Request], Awaitable[Response]]
 _HEADER = "idempotency-key"
@@ -58,6 +59,7 @@ async def booked(
     )
     if isinstance(found, Kept):
         return _again(found)
+    reach("booked.claimed")
     return await _once(books, _with_body(request, body), act, found)
 
 
@@ -72,6 +74,7 @@ async def _once(books: Books, request: Request, act: Act, claim: Claim) -> Respo
     try:
         with receipts() as used:
             reply = await act(request)
+        reach("booked.acted")
         if reply.status_code >= 400:
             books.replies.release(claim)
             return reply

@@ -163,8 +163,8 @@ def _query(request: Request, kind: type[S] | None) -> S | None:
             )
         return None
     for name in said:
-        if name not in kind.__struct_fields__:
-            known = ", ".join(kind.__struct_fields__)
+        if name not in kind.__struct_encode_fields__:
+            known = ", ".join(kind.__struct_encode_fields__)
             raise HeliographError(
                 Code.UNKNOWN_FILTER, f"There is no parameter {name[:60]!r}; there are {known}."
             )

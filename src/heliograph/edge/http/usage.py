@@ -29,7 +29,7 @@ class UsageAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Which usage, and how to group it.
 
     Attributes:
-        from_: as `from`: the first moment, as ISO 8601 writes it (UTC unless it says otherwise) or
+        from: the first moment, as ISO 8601 writes it (UTC unless it says otherwise) or
             in milliseconds since 1970; left out, the beginning of this month.
         to: the first moment after it; left out, the end of this month.
         group_by: a list with commas of `hour`, `day`, `month` (of UTC), `model`, `version`, `key`,
@@ -47,7 +47,7 @@ class CallsAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Which calls.
 
     Attributes:
-        from_: as `from`: the first moment; see `/api/v1/usage`.
+        from: the first moment; see `/api/v1/usage`.
         to: the first moment after it.
         after: id of the last one seen; empty to begin.
         limit: most to be told.

@@ -23,6 +23,7 @@ from heliograph.core.errors import Code, HeliographError
 from heliograph.core.notices import Hook, Mail, Notice
 from heliograph.edge.http import budgets as budgets_http
 from heliograph.edge.http.doors import Asked
+from heliograph.notices.templates import write
 from heliograph.storage.database import Database
 from support.clock import Turned
 from support.record import Recorded
@@ -118,8 +119,6 @@ def test_each_share_is_told_once_a_month(place: Place) -> None:
 
 
 def test_what_is_told_fits_the_letter(place: Place) -> None:
-    from heliograph.notices.templates import TEMPLATES
-
     place.budgets.put("ws_a", "key_ws_a", 2_500_000, [80], "usr_1", hard=True)
     place.spend(2_000_000)
     place.look()
@@ -129,9 +128,9 @@ def test_what_is_told_fits_the_letter(place: Place) -> None:
     assert hook.body["spent"] == "2.000000"
     assert hook.body["amount"] == "2.500000"
     assert isinstance(mail, Mail)
-    letter = TEMPLATES[mail.template].body.format_map(mail.facts)
-    assert "2.000000 EUR" in letter
-    assert "80 %" in letter
+    letter = write(mail.to, mail.template, mail.facts, "https://example.org")
+    assert "2.000000 EUR" in letter.text
+    assert "80 %" in letter.subject
 
 
 def test_a_key_has_its_own_budget(place: Place) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from heliograph.billing.invoices.corrections import Correction
-from heliograph.billing.invoices.journal import Account
+from heliograph.billing.invoices.journal.values import Account
 from heliograph.core.call import Caller
 from heliograph.core.errors import Code, HeliographError
 from heliograph.core.events import Act
@@ -41,13 +41,13 @@ def test_a_line_taken_back_in_pieces_gives_back_exactly_its_tax(one: House) -> N
     invoice = one.invoice("ws_1")
     last = len(invoice["lines"])
     assert invoice["lines"][last - 1]["amount"] == 33
-    pieces = [issue(one, Correction(last, "0.11")) for _ in range(3)]
+    pieces = [issue(one, Correction(last, "0.03")) for _ in range(11)]
     rest = issue(one)
-    assert [piece["net"] for piece in pieces] == [11, 11, 11]
+    assert [piece["net"] for piece in pieces] == [3] * 11
     assert sum(note["tax"] for note in [*pieces, rest]) == invoice["tax"]
     assert sum(note["total"] for note in [*pieces, rest]) == invoice["gross"]
     numbers = [note["number"] for note in [*pieces, rest]]
-    assert numbers == [f"CN-2026-00000{n}" for n in (1, 2, 3, 4)]
+    assert numbers == [f"CN-2026-{n:06d}" for n in range(1, 13)]
     assert rest["invoice"]["number"] == invoice["number"]
     sums = one.invoices.trial_balance()
     assert sums["EUR", "receivable"][0] == sums["EUR", "receivable"][1]
@@ -57,7 +57,7 @@ def test_a_line_taken_back_in_pieces_gives_back_exactly_its_tax(one: House) -> N
     # The invoice itself is as it was.
     again, kept = one.invoices.rerated("ws_1", invoice["id"])
     assert again == kept
-    assert [event.act for event in one.events].count(Act.NOTE_ISSUED) == 4
+    assert [event.act for event in one.events].count(Act.NOTE_ISSUED) == 12
 
 
 def test_a_debit_note_adds_and_a_credit_note_can_take_it_back(one: House) -> None:

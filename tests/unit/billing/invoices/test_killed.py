@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select
 
 from heliograph.billing.invoices import store
+from heliograph.billing.invoices.journal import store as journal
 from heliograph.storage.database import Database
 from support import usage
 from support.databases import fresh, opened
@@ -81,8 +82,8 @@ def look(database: Database) -> None:
             select(store.INVOICES.c.month, store.INVOICES.c.workspace, store.INVOICES.c.number)
         ).all()
         happened = Counter(connection.execute(select(usage.HAPPENED.c.what)).scalars())
-        booked = Counter(connection.execute(select(store.JOURNAL.c.document)).scalars())
-        sums = store.trial_balance(connection)
+        booked = Counter(connection.execute(select(journal.JOURNAL.c.document)).scalars())
+        sums = journal.trial_balance(connection)
     # Every series runs without a gap, in the order of months and workspaces.
     wanted, month, counts = set[tuple[str, str, str]](), AUGUST, Counter[int]()
     for _ in SITES:

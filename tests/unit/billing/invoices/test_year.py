@@ -7,6 +7,7 @@ import time
 from sqlalchemy import func, select
 
 from heliograph.billing.invoices import store
+from heliograph.billing.invoices.journal import store as journal
 from heliograph.storage.database import Database
 from support import usage
 from support.invoices import AUGUST, House, house, operator
@@ -38,7 +39,7 @@ def test_a_year_for_a_thousand_workspaces(database: Database) -> None:
         month = month.next()
     with database.read() as connection:
         invoices = connection.execute(select(func.count()).select_from(store.INVOICES)).scalar()
-        sums = store.trial_balance(connection)
+        sums = journal.trial_balance(connection)
     assert invoices == 12_000
     assert sum(debit - credit for debit, credit in sums.values()) == 0
     for name in ("ws_0000", "ws_0999"):

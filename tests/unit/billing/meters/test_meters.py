@@ -225,7 +225,8 @@ def test_invoices_read_samples_of_workspaces_only(database: Database, machine: M
     call(database, "ws_a", 100)
     machine.load(busy_ms=90)
     machine.wait(60)
-    machine.meters.follow()
+    machine.meters.sample()
+    machine.meters.sample_day()
     reader, span = LedgerReader(), Span(START - DAY_MS, START + DAY_MS)
     marks = database.write(reader.marks)
     with database.read() as connection:

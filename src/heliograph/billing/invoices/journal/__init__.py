@@ -1,0 +1,1 @@
+"""The journal: every movement of money, as two sides that are equal."""
