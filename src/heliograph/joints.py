@@ -26,11 +26,13 @@ from heliograph.billing.prices.quoting import CallUse
 from heliograph.billing.prices.service import PriceService
 from heliograph.core.call import Limit, Usage
 from heliograph.core.clock import Clock
+from heliograph.core.events import Act, Event
 from heliograph.core.money import Cost
 from heliograph.edge.ledger import Settle
 from heliograph.outbound.exchange import Bounds, Kept, Question
 from heliograph.outbound.fetch import Courier
 from heliograph.outbound.targets import PUBLIC
+from heliograph.storage.database import Record
 
 _ANSWERS = {Role.OWNER, Role.ADMIN}
 _OPERATORS = 100
@@ -98,6 +100,17 @@ class Directory:
 def owns(connection: Connection, workspace: str, key: str) -> bool:
     """Whether a key is a workspace's."""
     return keys.get(connection, workspace, key) is not None
+
+
+def hearing(record: Record, acts: Mapping[Act, Callable[[Connection, str], None]]) -> Record:
+    """A `Record` that also tells another room of some acts, by their subject."""
+
+    def told(connection: Connection, event: Event) -> None:
+        record(connection, event)
+        if event.act in acts:
+            acts[event.act](connection, event.subject)
+
+    return told
 
 
 # --- sanctions ------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ from heliograph.audit.service import Audit
 from heliograph.audit.values import Filter
 from heliograph.billing.budgets.store import BUDGETS, BUDGETS_REACHED
 from heliograph.billing.invoices import store as invoices
+from heliograph.billing.invoices.journal.store import BALANCES, JOURNAL
 from heliograph.billing.ledger.store import LEDGER
 from heliograph.billing.meters.store import HOSTED, STORED
 from heliograph.billing.usage.store import HOURS, MONTHS
@@ -119,7 +120,7 @@ class Rows:
         return column.name not in self.hide and not isinstance(column.type, LargeBinary)
 
 
-def sheet(connection: Connection, name: str, asked: Select[Any]) -> Sheet:
+def sheet(connection: Connection, name: str, asked: Select[*tuple[Any, ...]]) -> Sheet:
     """A query as a table of an export."""
     columns = [one.name for one in asked.selected_columns]
 
@@ -338,8 +339,8 @@ def _rows() -> list[Rows]:
         Rows("buyers", invoices.BUYERS, "workspace", space, keep=_TAX),
         Rows("plans", invoices.PLANS, "workspace", space, keep=_TAX),
         Rows("lines", invoices.LINES, "workspace", space, keep=_TAX),
-        Rows("journal", invoices.JOURNAL, "workspace", space, keep=_TAX),
-        Rows("balances", invoices.BALANCES, "workspace", space, keep=_TAX),
+        Rows("journal", JOURNAL, "workspace", space, keep=_TAX),
+        Rows("balances", BALANCES, "workspace", space, keep=_TAX),
         Rows("decisions", abuse.DECISIONS, "workspace", space,
              hide=frozenset({"decider", "second"}), keep=_PROCEDURE),
         Rows("appeals", abuse.APPEALS, "workspace", space, hide=frozenset({"reviewer"}),

@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from grpc import GenericRpcHandler
     from starlette.routing import Route
 
+    from heliograph.billing.meters.values import Copy
     from heliograph.edge.tls.challenges import Plain
     from heliograph.edge.tls.opening import Opened
-    from heliograph.billing.meters.values import Copy
     from heliograph.house import House
 
 log = logging.getLogger("heliograph.registry")

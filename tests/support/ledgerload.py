@@ -216,14 +216,6 @@ class Load:
             found = self.ask(door, one)
             assert found.ok or not found.status, (one, found)
 
-    def until_dead(self, door: Door, server: Server, most: int = 60) -> None:
-        """Call over a protocol after the other, with a key and without, until the server ends."""
-        for at in range(most):
-            protocol = PROTOCOLS[at % len(PROTOCOLS)]
-            self.ask(door, self.question(protocol, keyed=at % 3 != 2))
-            if server.process.poll() is not None:
-                return
-
 
 class Door:
     """The way to one server.

@@ -20,6 +20,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "backup": ("backup", "restore"),
     "serve": ("serve",),
     "predict": ("predict", "process"),
+    "privacy": ("privacy",),
     "models": ("models",),
     "import_": ("import",),
     "index": ("index", "nearest"),

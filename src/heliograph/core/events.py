@@ -97,6 +97,7 @@ class Act(StrEnum):
     USER_ERASED = "user:erased"
     USER_INVITED = "user:invited"
     USER_REGISTERED = "user:registered"
+    USER_RENAMED = "user:renamed"
     USER_RESTORED = "user:restored"
     USER_SUSPENDED = "user:suspended"
     USER_VERIFIED = "user:verified"

@@ -122,9 +122,11 @@ class People:
             said["locale"] = check_locale(locale)
 
         def work(connection: Connection) -> Person:
-            _there(store.find(connection, person, lock=True))
+            before = _there(store.find(connection, person, lock=True))
             if said:
                 store.change(connection, person, self._ground.clock(), **said)
+            if said.get("name", before.name) != before.name:
+                self._ground.tell(connection, Act.USER_RENAMED, person)
             return _there(store.find(connection, person))
 
         return self._ground.database.write(work)

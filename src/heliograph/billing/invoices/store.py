@@ -25,6 +25,9 @@ from sqlalchemy import (
     update,
 )
 
+# Redundant names on purpose: who knows this store knows every table of invoices.
+from heliograph.billing.invoices.journal.store import BALANCES as BALANCES  # noqa: PLC0414
+from heliograph.billing.invoices.journal.store import JOURNAL as JOURNAL  # noqa: PLC0414
 from heliograph.billing.invoices.values import Marks, Month, read_month
 from heliograph.storage.tables import METADATA, SEQUENCE
 

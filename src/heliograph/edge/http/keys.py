@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -139,17 +140,31 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     expires: int
 
 
-def doors(keys: Keys, tokens: Tokens, database: Database, record: Record) -> list[Door]:
-    """The addresses; the last two arguments write the trace of a token."""
+def doors(
+    keys: Keys,
+    tokens: Tokens,
+    database: Database,
+    record: Record,
+    allow: Callable[[str], None],
+) -> list[Door]:
+    """The addresses.
+
+    Args:
+        keys: use cases.
+        tokens: makes tokens.
+        database: where the trace of a token is written; `record` writes it.
+        record: takes audit events.
+        allow: refuses a person whose identity does not suffice for making keys.
+    """
     one = "/api/v1/keys/{key}"
     read, write = Permission.KEYS_READ, Permission.KEYS_WRITE
     wrong = (Code.FORBIDDEN, Code.NOT_FOUND)
-    use = _Use(keys, tokens, database, record)
+    use = _Use(keys, tokens, database, record, allow)
     return [
         Door("GET", "/api/v1/keys", read, use.index, "The workspace's keys", "keys", gives=KeyList,
              query=Page),
         Door("POST", "/api/v1/keys", write, use.create, "Make a key", "keys", takes=NewKey,
-             gives=KeySecret, codes=(Code.FORBIDDEN, Code.QUOTA_EXCEEDED)),
+             gives=KeySecret, codes=(Code.FORBIDDEN, Code.IDENTITY_REQUIRED, Code.QUOTA_EXCEEDED)),
         Door("GET", one, read, use.get, "One key", "keys", gives=KeyCard, codes=(Code.NOT_FOUND,)),
         Door("PUT", one, write, use.change, "Change what a key may", "keys", takes=NewKey,
              gives=KeyCard, codes=wrong),
@@ -166,11 +181,19 @@ def doors(keys: Keys, tokens: Tokens, database: Database, record: Record) -> lis
 class _Use:
     """The use cases behind the addresses."""
 
-    def __init__(self, keys: Keys, tokens: Tokens, database: Database, record: Record) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        tokens: Tokens,
+        database: Database,
+        record: Record,
+        allow: Callable[[str], None],
+    ) -> None:
         self._keys = keys
         self._tokens = tokens
         self._database = database
         self._record = record
+        self._allow = allow
 
     def index(self, asked: Asked) -> KeyList:
         """A page of them."""
@@ -180,6 +203,7 @@ class _Use:
     def create(self, asked: Asked) -> KeySecret:
         """Make one."""
         caller = asked.caller
+        self._allow(caller.person)
         made, text = self._keys.create(
             caller.workspace, _wishes(asked.body), caller.name, caller.permissions
         )

@@ -31,13 +31,18 @@ def from_our_page(scheme: str, host: str, origin: str, fetched: str) -> bool:
     )
 
 
+def session_name(*, secure: bool) -> str:
+    """What the session's cookie is called; over TLS the name binds it to this very host."""
+    return _OVER_TLS if secure else _IN_THE_CLEAR
+
+
 def session_in(cookies: str, scheme: str) -> str:
     """The session's id in a Cookie header; empty where there is none.
 
     Over TLS only the name counts that browsers bind to this very host, since any neighbour can set
     a cookie of the other name; one that stands twice counts as none.
     """
-    wanted = _OVER_TLS if scheme == "https" else _IN_THE_CLEAR
+    wanted = session_name(secure=scheme == "https")
     pairs = (one.strip().partition("=") for one in cookies.split(";"))
     found = [value for name, _, value in pairs if name == wanted]
     return found[0] if len(found) == 1 else ""

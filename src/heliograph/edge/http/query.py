@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
 from heliograph.core.call import Credentials
 from heliograph.core.errors import Code, HeliographError
+from heliograph.edge.http.origin import from_our_page, session_in
 from heliograph.edge.http.wire import EXTENSION
 from heliograph.serving.values import Form, Head, always
 
 _KEYS = {"key", "api_key", "apikey", "access_token", "token", "authorization"}
 _SAFE = {"GET", "HEAD", "OPTIONS"}
-SESSION_COOKIES = ("__Host-heliograph", "heliograph")
-"""The session's cookie: over TLS the first name, which binds it to this host; else the second."""
 _FORMS: dict[str, Form] = {
     "json": "json",
     "png": "png",
@@ -95,12 +94,14 @@ def credentials(request: Request) -> Credentials:
     """
     headers = request.headers
     scheme, _, key = headers.get("authorization", "").partition(" ")
-    session = "" if key else _session(headers.get("cookie", ""))
-    origin = headers.get("origin", "")
-    if session and request.method not in _SAFE and not _ours(origin, headers.get("host", "")):
-        raise HeliographError(
-            Code.CSRF, "A change with a session's cookie must come from a page of this server."
-        )
+    scheme_spoken, origin = request.scope["scheme"], headers.get("origin", "")
+    session = "" if key else session_in(headers.get("cookie", ""), scheme_spoken)
+    if session and request.method not in _SAFE:
+        host, fetched = headers.get("host", ""), headers.get("sec-fetch-site", "")
+        if not from_our_page(scheme_spoken, host, origin, fetched):
+            raise HeliographError(
+                Code.CSRF, "A change with a session's cookie must come from a page of this server."
+            )
     client = request.scope.get("client")
     return Credentials(
         key.strip() if scheme.lower() == "bearer" else "",
@@ -109,20 +110,6 @@ def credentials(request: Request) -> Credentials:
         client[0] if client else "",
         origin,
     )
-
-
-def _session(cookies: str) -> str:
-    for one in cookies.split(";"):
-        name, _, value = one.strip().partition("=")
-        if name in SESSION_COOKIES:
-            return value
-    return ""
-
-
-def _ours(origin: str, host: str) -> bool:
-    """Whether a page of this host sent it; browsers say so with every change, programs need not."""
-    parts = urlsplit(origin)
-    return parts.scheme in {"http", "https"} and bool(host) and parts.netloc == host
 
 
 def _form(asked: str | None, accept: str) -> Form:

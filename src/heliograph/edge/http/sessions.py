@@ -17,7 +17,7 @@ from heliograph.accounts.people.values import ABSOLUTE_MS, DEVICE_MS, Half, Open
 from heliograph.core.errors import Code, HeliographError
 from heliograph.core.permissions import Permission
 from heliograph.edge.http.doors import PUBLIC, Asked, Door, Reply
-from heliograph.edge.http.query import SESSION_COOKIES
+from heliograph.edge.http.origin import session_name
 
 _TAG = "sessions"
 _MOST = 8 << 10
@@ -319,7 +319,7 @@ class Cookies:
     """
 
     def __init__(self, *, secure: bool) -> None:
-        self._session = SESSION_COOKIES[0 if secure else 1]
+        self._session = session_name(secure=secure)
         self._device = f"{self._session}-device"
         self._flow = f"{self._session}-oidc"
         self._secure = "; Secure" if secure else ""

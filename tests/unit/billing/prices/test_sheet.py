@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from heliograph.billing.prices.quoting import CallUse, quote
 from heliograph.billing.prices.sheet import compile_book, read_sheet
-from heliograph.billing.prices.values import PriceBook, RateKey
+from heliograph.billing.prices.values import Head, PriceBook, RateKey
 from heliograph.core.errors import Code, HeliographError
 from heliograph.core.money import Cost
 from support.invoices import SHEET
@@ -117,3 +119,10 @@ def test_a_quote_is_the_price_of_one_more_call_rounded_once() -> None:
     told = quote(made, use(images=1, run_us=12_345, bytes_in=60_000, bytes_out=900))
     assert told == Cost(10_029, "EUR", 1)
     assert quote(made, use()) == Cost(0, "EUR", 1)
+
+
+def test_the_sheet_of_the_documentation_is_right() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "howto" / "prices.md").read_text("utf-8")
+    made = book(page.partition("```toml\n")[2].partition("```")[0])
+    assert made.plan("team").discounts[Head.STORAGE] == 1000
+    assert made.tariff("detector", "gpu").run_ms == 40_000
