@@ -290,12 +290,13 @@ def overload(
     port: int, request: Request, per_second: float, seconds: float, connections: int = 256
 ) -> Open:
     """Offer `per_second` requests on a fixed schedule for `seconds`."""
-    return asyncio.run(_open(port, request, per_second, seconds, connections))
+    return asyncio.run(open_loop(port, request, per_second, seconds, connections))
 
 
-async def _open(
+async def open_loop(
     port: int, request: Request, per_second: float, seconds: float, connections: int
 ) -> Open:
+    """As `overload`, in an event loop that may send other loads as well."""
     wire, pool = request.wire(port), _Pool(port, connections)
     jobs: list[_Job] = []
 

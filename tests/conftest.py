@@ -11,6 +11,7 @@ import pytest
 from heliograph.storage.database import Database
 from support.databases import fresh, opened, postgres
 from support.server import Server, running
+from support.tenants import Site, site
 
 ROOT = Path(__file__).parents[1]
 PHOTOS = ROOT.parent / "shared" / "data" / "photos"
@@ -52,6 +53,13 @@ def keyed_server(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     log = tmp_path_factory.mktemp("keyed-server") / "stderr"
     with running(home, "--models", "process,edges", stderr=log) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server with two workspaces that have one of everything; leave them as they are."""
+    with site(tmp_path_factory.mktemp("estate")) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -344,6 +344,7 @@ def _furnish(settings: Settings, database: Database, clock: Clock, *, serving: b
             Chore("replies", _HOUR, replies.sweep),
         )
         money = (
+            Chore("invoices", 5 * _MINUTE, invoices.closing.close_due),
             Chore("usage", _SOON, Folder(database).fold),
             Chore("budgets", _SOON, budgets.look),
         )

@@ -106,7 +106,8 @@ class Rows:
         theirs = self._theirs(subject)
         if self.keep:
             counted = select(func.count()).select_from(self.table).where(theirs)
-            return Outcome("kept", connection.execute(counted).scalar_one(), *self.keep)
+            there = connection.execute(counted).scalar_one()
+            return Outcome("kept", there, *self.keep) if there else Outcome("erased", 0)
         change = update(self.table).values(**self.blank) if self.blank else delete(self.table)
         gone = connection.execute(change.where(theirs)).rowcount
         if self.then:

@@ -68,6 +68,15 @@ def test_bring_your_own_model(home: Path, tmp_path: Path) -> None:
     assert len(said) > 10
 
 
+def test_accounts(home: Path, tmp_path: Path) -> None:
+    start, first, *rest = read("docs/tutorial/accounts.md")
+    assert start.body.strip() == "make run"
+    with reader(home, tmp_path, "--models", "edges", before=first.body) as (server, typist):
+        said = walk(server, typist, rest)
+    assert len(said) > 10
+    assert (tmp_path / "mine" / "invoice.pdf").read_bytes().startswith(b"%PDF-")
+
+
 def test_ask_with_existing_clients(home: Path, tmp_path: Path) -> None:
     if not CLIENTS.exists():
         pytest.skip("the real clients are not here: make .venv-clients/.ready")

@@ -64,7 +64,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Books:
     home = folder / "home"
     load = Load(folder / "log", "ws_default", 1)
     with serving(home, "server") as server:
-        introduce(load, server, [{"meter": "calls", "period": "month", "most": 12}])
+        limit = {"meter": "calls", "period": "month", "most": 12}
+        introduce(load, server, [limit], prices=False)
         with way(server) as door:
             asked = [load.question(PROTOCOLS[n % 5], keyed=n < 7) for n in range(14)]
             said = [load.ask(door, one) for one in asked]

@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from support.kills import EDGE, WRITING, Kills
-from support.ledgerload import HTTP, OIP_GRPC
+from support.ledgerload import HTTP, OIP_GRPC, PROTOCOLS
 
 STEPS = [
     *((site, HTTP) for site in (*EDGE, *WRITING)),
@@ -44,6 +44,13 @@ def test_an_end_at_a_random_moment_loses_nothing(kills: Kills) -> None:
 
 def test_a_worker_and_then_all_of_them(kills: Kills) -> None:
     assert kills.anywhen(Random(2), workers=2).violations == []
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_client_that_gives_up_and_asks_again_pays_once(kills: Kills, protocol: str) -> None:
+    end = kills.given_up(Random(3), protocol)
+    assert end.lost > 2, "it never gave up"
+    assert end.violations == []
 
 
 def test_what_was_left_open_is_answered_in_the_end(kills: Kills) -> None:

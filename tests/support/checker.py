@@ -166,7 +166,7 @@ class Answers:
         for row in kept["ledger"]:
             self._rows[row["id"]] = row
             if row["idempotency"]:
-                self._keyed[row["workspace"], row["idempotency"]].append(row)
+                self._keyed[_name(row)].append(row)
             else:
                 self._free[row["result_digest"]].append(row["id"])
         self._claimed: dict[str, str] = {}
@@ -178,7 +178,7 @@ class Answers:
         by_key: dict[tuple[str, str], list[str]] = defaultdict(list)
         for call, ask in self._seen.asks.items():
             if ask.get("key"):
-                by_key[ask["workspace"], ask["key"]].append(call)
+                by_key[_asked(ask)].append(call)
             elif self._ok(call):
                 yield from self._alone(call)
         for name, calls in by_key.items():
@@ -262,7 +262,7 @@ class Answers:
                 yield Violation("I-04", f"{row['id']} was refused, but has a row")
             elif row["result_digest"] in claimed:
                 yield Violation("I-01", f"{row['id']} is a second row of one answer")
-            elif row["idempotency"] and (row["workspace"], row["idempotency"]) not in keys:
+            elif row["idempotency"] and _name(row) not in keys:
                 yield Violation("I-03", f"{row['id']} has a key that nobody sent")
             elif lost[place]:
                 lost[place] -= 1
@@ -272,6 +272,17 @@ class Answers:
             yield Violation("I-03", f"{place}: rows that no call explains: {_ids(rows)}")
 
 
+def _name(row: Row) -> tuple[str, str]:
+    """Whose key a row was made under: a person's own or its workspace's programs'."""
+    holder = f"{row['workspace']}/{row['person']}" if row["person"] else row["workspace"]
+    return holder, row["idempotency"]
+
+
+def _asked(ask: Row) -> tuple[str, str]:
+    person = ask.get("person", "")
+    return f"{ask['workspace']}/{person}" if person else ask["workspace"], ask["key"]
+
+
 # --- I-02: kept answers --------------------------------------------------------------------------
 
 
@@ -279,14 +290,14 @@ def replies(seen: Seen, kept: Kept) -> Iterator[Violation]:
     """Every row has a result, and every kept answer of a call has a row."""
     newest = max((row["at_ms"] for row in kept["ledger"]), default=0)
     done = {(one["scope"], one["key"]) for one in kept["replies"] if one["status"]}
-    booked = {(row["workspace"], row["idempotency"]) for row in kept["ledger"]}
+    booked = set(map(_name, kept["ledger"]))
     for row in kept["ledger"]:
-        name = row["workspace"], row["idempotency"]
+        name = _name(row)
         if not _DIGEST.fullmatch(row["result_digest"]):
             yield Violation("I-02", f"{row['id']} has no digest of its result")
         if row["idempotency"] and name not in done and row["at_ms"] > newest - _WEEK_MS // 2:
             yield Violation("I-02", f"{row['id']} has a key, but its answer is not kept")
-    asked = {(ask["workspace"], ask["key"]) for ask in seen.asks.values() if ask.get("key")}
+    asked = {_asked(ask) for ask in seen.asks.values() if ask.get("key")}
     for name in sorted(asked & done - booked):
         yield Violation("I-01", f"the answer of key {name[1]} is kept, but has no row")
 

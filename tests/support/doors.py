@@ -157,7 +157,7 @@ OTHERS = (
                      "/models/edges/config", "/models/edges/stats", "/models/edges/versions/1",
                      "/models/edges/versions/1/ready", "/models/edges/versions/1/config",
                      "/models/edges/versions/1/stats", "/models/edges/trace/setting",
-                     "/models/nosuch", "/models/nosuch/config", "/models/nosuch/trace/setting",
+                     "/models/nosuch", "/models/nosuch/config",
                      "/trace/setting", "/logging", "/systemsharedmemory/status",
                      "/systemsharedmemory/region/r/status", "/cudasharedmemory/status",
                      "/cudasharedmemory/region/r/status")
@@ -168,7 +168,7 @@ OTHERS = (
             ("/models/edges/infer", _INFER), ("/models/edges/versions/1/infer", _INFER),
             ("/models/nosuch/infer", _INFER), ("/models/edges/generate", _JSON),
             ("/models/edges/generate_stream", _JSON), ("/models/edges/trace/setting", _JSON),
-            ("/models/nosuch/trace/setting", _JSON), ("/trace/setting", _JSON),
+            ("/trace/setting", _JSON),
             ("/logging", _JSON), ("/repository/index", _JSON),
             ("/repository/models/edges/load", _JSON), ("/repository/models/edges/unload", _JSON),
             ("/systemsharedmemory/region/r/register", _JSON),

@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -130,6 +130,17 @@ class Kills:
                 one.join(30)
         return End("random", starting=False, lost=self._lost() - before, violations=self.check())
 
+    def given_up(self, chance: Random, protocol: str, calls: int = 15) -> End:
+        """A client that waits for no answer longer than a moment, and asks again with patience."""
+        before = self._lost()
+        with self._serving(self._next(), "") as (server, door):
+            for _ in range(calls):
+                with opened(server, chance.uniform(0.001, 0.02)) as hasty:
+                    self.load.ask(hasty, self.load.question(protocol, keyed=True))
+            lost = self._lost() - before
+            self.load.again(door)
+        return End("given up", starting=False, lost=lost, violations=self.check())
+
     def settle(self) -> list[Violation]:
         """A last server, undisturbed: everything that was left open is answered."""
         with self._serving(self._next(), "") as (server, door):
@@ -143,7 +154,7 @@ class Kills:
         return check(self.load.log, self.home / FILE)
 
     @contextmanager
-    def _serving(self, name: str, faults: str, workers: int = 1) -> Iterator[tuple[Server, Door]]:
+    def _serving(self, name: str, faults: str, workers: int = 1) -> Generator[tuple[Server, Door]]:
         options = ("--workers", str(workers)) if workers > 1 else ()
         with serving(self.home, name, *options, faults=faults) as server, opened(server) as door:
             self.load.again(door)

@@ -58,6 +58,15 @@ def no_post(url: str, body: bytes, headers: dict[str, str], seconds: float) -> i
     raise AssertionError("no webhook is called here")
 
 
+def no_check(url: str) -> None:
+    del url
+
+
+def no_owners(connection: Connection, workspace: str) -> list[str]:
+    del connection, workspace
+    return []
+
+
 @dataclass
 class Town:
     """Everything that privacy touches, real and small."""
@@ -76,33 +85,33 @@ class Town:
         self.ring = Ring(database, Roots(self.home, {}), clock, record)
         self.vault = Vault(database, self.ring, open_objects("", self.home), clock)
         self.seal = Seal(self.ring, "secrets")
-        ways = Ways(FolderMailer(self.home / "outbox"), no_post, lambda url: None)
-        self.notices = Notices(
-            database, clock, record, self.seal, lambda connection, workspace: [], ways
-        )
+        ways = Ways(FolderMailer(self.home / "outbox"), no_post, no_check)
+        self.notices = Notices(database, clock, record, self.seal, no_owners, ways)
         ground = Ground(database, clock, record, self.notices.enqueue, "https://house.test")
         self.people = People(ground, self.seal, fetch, Rules("open", Passwords(QUICK)))
         self.rooms = Workspaces(database, clock, record)
         self.rooms.prepare()
         self.keys = Keys(database, clock, record, workspaces_store.touch)
-        self.privacy = Privacy(
-            Parts(
-                database,
-                clock,
-                record,
-                self.notices.enqueue,
-                self.home,
-                self.vault,
-                self.seal,
-                Residents(self.rooms, clock, self.home / "outbox"),
-                places(self.audit, self.vault, clock),
-                Account(self.people),
-                self.audit.forget,
-                lambda connection, subject: subject in self.held,
-                rules=self.rules,
-            ),
-            picture_days=30,
+        self.parts = Parts(
+            database,
+            clock,
+            record,
+            self.notices.enqueue,
+            self.home,
+            self.vault,
+            self.seal,
+            Residents(self.rooms, clock, self.home / "outbox"),
+            places(self.audit, self.vault, clock),
+            Account(self.people),
+            self.audit.forget,
+            self._held,
+            rules=self.rules,
         )
+        self.privacy = Privacy(self.parts, picture_days=30)
+
+    def _held(self, connection: Connection, subject: str) -> bool:
+        del connection
+        return subject in self.held
 
     def person(self, mail: str = MAIL, name: str = NAME) -> str:
         made = self.people.joining.invite(Applicant(mail, name), "admin", operator=False)

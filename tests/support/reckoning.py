@@ -80,7 +80,8 @@ def told(one: Answer) -> str:
     """The list price that one answer must tell: traffic and free amounts are the invoice's."""
     call = 12_500_000 if one.model == "colour" else 10_000_000
     nanos = Fraction(call + 3_000_000 * one.images) + Fraction(777_700_000 * one.pixels, 10**6)
-    return f"{Fraction(round(nanos / 1000), 10**6) + 0:.6f} EUR"
+    whole, rest = divmod(round(nanos / 1000), 10**6)
+    return f"{whole}.{rest:06} EUR"
 
 
 def owed(found: Iterable[Answer]) -> dict[tuple[str, str], int]:

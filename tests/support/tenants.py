@@ -104,6 +104,8 @@ def site(home: Path, *options: str, environ: Mapping[str, str] | None = None) ->
         options: further ones of `heliograph serve`.
         environ: settings.
     """
+    with _opened(home, 2 * _MONTH_MS) as house:
+        house.prices.publish(read_sheet(SHEET), "admin")
     places = [_founded(home, name) for name in ("acme", MARK)]
     with _opened(home) as house:
         house.invoices.closing.close(Month.of(house.clock() - _MONTH_MS), "admin", early=True)
@@ -133,8 +135,6 @@ def _opened(home: Path, ago_ms: int = 0) -> Generator[House]:
 def _founded(home: Path, name: str) -> tuple[str, str]:
     """A name and its workspace, which has been a customer for more than a month."""
     with _opened(home, _MONTH_MS) as house:
-        if not house.prices.history():
-            house.prices.publish(read_sheet(SHEET), "admin")
         place = house.workspaces.create(name, "admin").id
         house.invoices.terms.change_plan(Caller("admin", place, operator=True), "team")
     return name, place

@@ -7,6 +7,7 @@ post        one transaction: the ledger's rows, the quotas, the answer kept for 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -98,6 +99,23 @@ class NullBooks:
 
     async def post(self, posting: Posting) -> None:
         """See `Books.post`."""
+
+
+async def claim(replies: Replays, scope: str, key: str, fingerprint: bytes) -> Claim | Kept:
+    """As `Replays.claim`; whoever gives up while a key is being taken does not keep it."""
+
+    def free(done: asyncio.Task[Claim | Kept]) -> None:
+        if done.cancelled() or done.exception():
+            return
+        if isinstance(taken := done.result(), Claim):
+            replies.release(taken)
+
+    taking = asyncio.create_task(asyncio.to_thread(replies.claim, scope, key, fingerprint))
+    try:
+        return await asyncio.shield(taking)
+    except asyncio.CancelledError:
+        taking.add_done_callback(free)
+        raise
 
 
 async def book(

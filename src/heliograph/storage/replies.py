@@ -163,10 +163,14 @@ class Replies:
             )
 
     def release(self, claim: Claim) -> None:
-        """Free a key whose request failed; does not wait."""
+        """Free a key whose request failed; does not wait.
+
+        What has been answered stays: whoever failed may only not have waited for it.
+        """
+        mine = (*_where(claim), REPLIES.c.owner == _myself(), REPLIES.c.status == 0)
 
         def work(connection: Connection) -> None:
-            connection.execute(delete(REPLIES).where(*_where(claim), REPLIES.c.owner == _myself()))
+            connection.execute(delete(REPLIES).where(*mine))
 
         self._database.submit(work)
 

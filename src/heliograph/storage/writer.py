@@ -33,6 +33,10 @@ _COLLISIONS = ("40P01", "40001")
 """What PostgreSQL calls a deadlock, and a transaction that cannot be put in order."""
 
 
+class _Mixed(Exception):  # noqa: N818 - no error
+    """The jobs of a transaction must be kept apart."""
+
+
 class _Job:
     """One piece of work in the line, and who waits for it."""
 
@@ -152,42 +156,63 @@ class Writer:
         """All of it in one transaction, again if the database asks for that."""
         for left in reversed(range(_TRIES)):
             try:
-                with self._engine.connect() as connection, connection.begin():
-                    self._work(connection, jobs)
-                    reach("writer.before_commit")
-                reach("writer.after_commit")
+                try:
+                    self._transact(jobs, apart=False)
+                except _Mixed:
+                    self._transact(jobs, apart=True)
             except DBAPIError as error:
                 if not left or not _again(error):
                     raise
             else:
                 return
 
-    def _work(self, connection: Connection, jobs: list[_Job]) -> None:
-        kinds: dict[Any, list[_Job]] = {}
+    def _transact(self, jobs: list[_Job], *, apart: bool) -> None:
         for job in jobs:
             job.error = None
-        alone = len(jobs) == 1
+        with self._engine.connect() as connection, connection.begin() as transaction:
+            if apart:
+                self._each(connection, jobs)
+            else:
+                self._all(connection, jobs)
+            reach("writer.worked")
+            if len(jobs) == 1 and jobs[0].error is not None:
+                transaction.rollback()
+                return
+            reach("writer.before_commit")
+        reach("writer.after_commit")
+
+    def _all(self, connection: Connection, jobs: list[_Job]) -> None:
+        """Without savepoints, which cost as much as the rest: work that is undone as a whole."""
+        first = jobs[0]
+        if first.bulk is None:
+            if len(jobs) > 1:
+                raise _Mixed
+            first.value = _do(connection, first)
+            return
+        if any(job.bulk is not first.bulk for job in jobs):
+            raise _Mixed
+        try:
+            first.bulk(connection, [job.work for job in jobs])
+        except (IntegrityError, HeliographError) as error:
+            if len(jobs) > 1:
+                raise _Mixed from error
+            first.error = error
+
+    def _each(self, connection: Connection, jobs: list[_Job]) -> None:
+        """Each within a savepoint, rows of one kind together: one that fails hurts no other."""
+        kinds: dict[Any, list[_Job]] = {}
         for job in jobs:
             if job.bulk is not None:
                 kinds.setdefault(job.bulk, []).append(job)
-            elif alone:
-                # Nobody else is in the transaction: it is undone as a whole.
-                job.value = _do(connection, job)
+                continue
+            inside = connection.begin_nested()
+            job.value = _do(connection, job)
+            if job.error is None:
+                inside.commit()
             else:
-                self._apart(connection, job)
+                inside.rollback()
         for write, group in kinds.items():
             self._together(connection, write, group)
-        reach("writer.worked")
-        if alone and jobs[0].error is not None:
-            connection.rollback()
-
-    def _apart(self, connection: Connection, job: _Job) -> None:
-        inside = connection.begin_nested()
-        job.value = _do(connection, job)
-        if job.error is None:
-            inside.commit()
-        else:
-            inside.rollback()
 
     def _together(
         self,

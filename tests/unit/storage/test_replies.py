@@ -116,3 +116,12 @@ def test_bodies_are_not_kept_in_the_clear(database: Database, replies: Replies) 
         body = connection.exec_driver_sql("SELECT body FROM replies").scalar()
     assert body is not None
     assert b'"a"' not in bytes(body)
+
+
+def test_letting_go_of_what_was_answered_leaves_the_answer(
+    database: Database, replies: Replies
+) -> None:
+    done(database, replies)
+    replies.release(Claim("ws_1", "k"))
+    database.write(lambda _: None)
+    assert replies.claim("ws_1", "k", b"same") == ANSWER

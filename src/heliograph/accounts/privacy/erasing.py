@@ -23,6 +23,7 @@ from sqlalchemy import Connection
 from heliograph.accounts.privacy import store
 from heliograph.accounts.privacy.parts import Parts
 from heliograph.accounts.privacy.values import (
+    KEYS,
     Erasure,
     ErasureState,
     Outcome,
@@ -132,7 +133,7 @@ class Erasing:
                 return self._wait(connection, found, HOLD)
             files = self._parts.vault.shred_tenant(connection, found.subject)
             outcome = Outcome("erased", files)
-            store.tick(connection, found.id, "keys", outcome, self._parts.clock())
+            store.tick(connection, found.id, KEYS, outcome, self._parts.clock())
             self._turn(connection, found, ErasureState.ERASING)
             return True
 
@@ -279,8 +280,8 @@ class Erasing:
             self._say(connection, Act.ERASURE_OVERDUE, one, days_left=left)
         log.warning("%s must be done in %d days: %s", one.id, left, one.waits or one.state)
         if rules.alarms:
-            facts = {"id": one.id, "what": "erasure", "severity": f"{left} days left"}
-            self._parts.notify(connection, Mail(rules.alarms, "overdue", facts))
+            facts = {"id": one.id, "what": "erasure"}
+            self._parts.notify(connection, Mail(rules.alarms, "case_overdue", facts))
 
     def _letters(self, connection: Connection, subject: Subject) -> list[str]:
         """Addresses that go with the account; the owners of a workspace keep theirs."""

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from heliograph.accounts.privacy import store
 from heliograph.accounts.privacy.parts import Parts
 from heliograph.accounts.privacy.values import (
+    KEYS,
     Erasure,
     ErasureState,
     Subject,
@@ -180,7 +181,7 @@ class Erasures:
 
     def names(self) -> list[str]:
         """The places of a checklist, in order."""
-        return ["keys", *(one.name for one in self._parts.places), self._parts.account.name]
+        return [KEYS, *(one.name for one in self._parts.places), self._parts.account.name]
 
     def _locked(self, connection: Connection, erasure: str) -> Erasure:
         found = store.erasure(connection, erasure, lock=True)

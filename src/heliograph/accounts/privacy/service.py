@@ -40,6 +40,9 @@ class Privacy:
         self.exports = Exports(parts)
         self.erasures = Erasures(parts)
         self.erasing = Erasing(parts)
+        names = self.erasures.names()
+        if len({*names}) < len(names):
+            raise AssertionError("two places have one name: one would be skipped; this is a bug")
         mine = Shelf(
             "exports",
             parts.rules.link // DAY_MS,

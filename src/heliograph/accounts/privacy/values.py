@@ -212,6 +212,9 @@ class ErasureState(StrEnum):
     DONE = "done"
 
 
+KEYS = "encryption_keys"
+"""The first line of a checklist: what was sealed under a subject's own keys is gone with them."""
+
 ENDED = (ErasureState.CANCELLED, ErasureState.DONE)
 
 

@@ -35,6 +35,8 @@ LEDGER = Table(
     Column("result_digest", Text, nullable=False),
     Column("idempotency", Text, nullable=False),
     Index("ix_ledger_workspace_at_ms", "workspace", "at_ms"),
+    # For the closing of a month, which is everybody's.
+    Index("ix_ledger_at_ms", "at_ms"),
     sqlite_autoincrement=True,
 )
 _NAMES = [one.name for one in fields(Row)]

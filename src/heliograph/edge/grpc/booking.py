@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,7 +10,7 @@ from heliograph.core.faults import reach
 from heliograph.core.money import written
 from heliograph.core.permissions import Permission
 from heliograph.core.replay import Claim, Kept
-from heliograph.edge.books import Books, book, receipts
+from heliograph.edge.books import Books, book, claim, receipts
 from heliograph.edge.grpc.calls import Context, Unary, credentials, metadata, to_bytes
 from heliograph.edge.services import Services
 
@@ -60,34 +59,38 @@ async def booked(
         return reply
     caller = services.gate.check(credentials(context), Permission.MODELS_CALL)
     fingerprint = hashlib.sha256(method.encode() + b"\0" + question()).digest()
-    found = await asyncio.to_thread(books.replies.claim, caller.workspace, key, fingerprint)
+    found = await claim(books.replies, caller.workspace, key, fingerprint)
     if isinstance(found, Kept):
-        context.set_trailing_metadata((("idempotent-replayed", "true"),))
+        context.set_trailing_metadata((*found.headers, ("idempotent-replayed", "true")))
         return found.body
     reach("booked.claimed")
     return await _once(books, context, act, found)
 
 
-async def _once(books: Books, context: Context, act: Act, claim: Claim) -> bytes:
+async def _once(books: Books, context: Context, act: Act, mine: Claim) -> bytes:
     """Do what this claim is for; a failure frees it."""
     assert books.replies is not None
     try:
         with receipts() as used:
             reply = to_bytes(await act())
         reach("booked.acted")
-        _tell(context, books, used)
-        await book(books, used, [reply], claim, Kept(200, (), reply))
+        told = _tell(context, books, used)
+        await book(books, used, [reply], mine, Kept(200, told, reply))
     except BaseException:
-        books.replies.release(claim)
+        books.replies.release(mine)
         raise
     return reply
 
 
-def _tell(context: Context, books: Books, used: list[Any]) -> None:
+def _tell(context: Context, books: Books, used: list[Any]) -> tuple[tuple[str, str], ...]:
+    """Say in the trailing metadata what it costs; a replay says it again."""
     costs = [cost for one in used if (cost := books.cost(one)) is not None]
-    if costs:
-        amount = sum(one.amount_millionths for one in costs)
-        context.set_trailing_metadata((("x-cost", f"{written(amount, 6)} {costs[0].currency}"),))
+    if not costs:
+        return ()
+    amount = sum(one.amount_millionths for one in costs)
+    told = (("x-cost", f"{written(amount, 6)} {costs[0].currency}"),)
+    context.set_trailing_metadata(told)
+    return told
 
 
 def _plain(asked: Any) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,7 +14,7 @@ from heliograph.core.faults import reach
 from heliograph.core.money import written
 from heliograph.core.permissions import Permission
 from heliograph.core.replay import Claim, Kept
-from heliograph.edge.books import Books, book, receipts
+from heliograph.edge.books import Books, book, claim, receipts
 from heliograph.edge.http.payloads import receive_all
 from heliograph.edge.http.query import credentials
 from heliograph.serving.values import Gate
@@ -54,9 +53,7 @@ async def booked(
         return reply
     caller = gate.check(credentials(request), needs)
     body = await receive_all(request)
-    found = await asyncio.to_thread(
-        books.replies.claim, _scope(caller), key, _fingerprint(request, body)
-    )
+    found = await claim(books.replies, _scope(caller), key, _fingerprint(request, body))
     if isinstance(found, Kept):
         return _again(found)
     reach("booked.claimed")
@@ -68,7 +65,7 @@ def _scope(caller: Caller) -> str:
     return f"{caller.workspace}/{caller.person}" if caller.person else caller.workspace
 
 
-async def _once(books: Books, request: Request, act: Act, claim: Claim) -> Response:
+async def _once(books: Books, request: Request, act: Act, mine: Claim) -> Response:
     """Do what this claim is for; a failure frees it."""
     assert books.replies is not None
     try:
@@ -76,14 +73,14 @@ async def _once(books: Books, request: Request, act: Act, claim: Claim) -> Respo
             reply = await act(request)
         reach("booked.acted")
         if reply.status_code >= 400:
-            books.replies.release(claim)
+            books.replies.release(mine)
             return reply
         _tell(reply, books, used)
         body = b"".join(_pieces(reply))
         kept = Kept(reply.status_code, _headers(reply), body)
-        await book(books, used, [body], claim, kept)
+        await book(books, used, [body], mine, kept)
     except BaseException:
-        books.replies.release(claim)
+        books.replies.release(mine)
         raise
     return reply
 

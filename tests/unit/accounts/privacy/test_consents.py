@@ -9,10 +9,10 @@ import pytest
 from heliograph.accounts.privacy.consents import FRESH_SECONDS, Consents, ModelConsent
 from heliograph.accounts.privacy.texts import ENGLISH, Texts, version
 from heliograph.accounts.privacy.values import Purpose
+from heliograph.audit.values import Filter
 from heliograph.core.call import Caller
 from heliograph.core.errors import Code, HeliographError
 from heliograph.core.events import Act
-from heliograph.audit.values import Filter
 from heliograph.storage.database import Database
 from support.privacy import Town
 
@@ -47,7 +47,12 @@ def test_each_purpose_is_given_and_taken_back_alone(database: Database, tmp_path
     consents.withdraw(me, Purpose.FACES, me)
     assert not consents.agreed(me, Purpose.FACES)
     first, second = consents.ledger(me)
-    assert (first.given, first.version, first.locale, first.channel) == (True, FACES, "en", "console")
+    assert (first.given, first.version, first.locale, first.channel) == (
+        True,
+        FACES,
+        "en",
+        "console",
+    )
     assert (second.given, second.version) == (False, "")
     assert consents.words(FACES) == ENGLISH[Purpose.FACES]
     acts = [one.act for one in town.audit.find(Filter(subject=me, limit=2))]
@@ -78,7 +83,7 @@ def test_a_withdrawal_reaches_other_processes_within_seconds(
 ) -> None:
     town = Town(database, tmp_path / "home")
     me, now = town.person(), 0.0
-    other = Consents(town.privacy.exports._parts, lambda: now)  # noqa: SLF001
+    other = Consents(town.privacy.exports._parts, lambda: now)
     town.privacy.consents.give(me, Purpose.FACES, FACES, me)
     assert other.agreed(me, Purpose.FACES)
     town.privacy.consents.withdraw(me, Purpose.FACES, me)

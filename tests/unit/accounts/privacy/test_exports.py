@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from heliograph.accounts.privacy.archive import Packing, cell, check
 from heliograph.accounts.privacy.values import Export, ExportState, Purpose, Sheet, Subject
+from heliograph.audit.values import Filter
 from heliograph.core.errors import Code, HeliographError
 from heliograph.core.events import Act
-from heliograph.audit.values import Filter
 from heliograph.storage.database import Database
 from support.privacy import MAIL, NAME, ROOM, Town
 
@@ -69,9 +69,7 @@ def test_an_export_comes_back_with_the_same_digests(database: Database, tmp_path
     assert any(f"/api/v1/exports/{export.id}/file" in one for one in letters)
 
 
-def test_a_workspace_has_its_own_and_no_secret_is_in_it(
-    database: Database, tmp_path: Path
-) -> None:
+def test_a_workspace_has_its_own_and_no_secret_is_in_it(database: Database, tmp_path: Path) -> None:
     town = Town(database, tmp_path / "home")
     me = town.person()
     room, other = town.room(me), town.room(me, "Another Room")
@@ -119,7 +117,7 @@ def test_a_maker_that_died_is_followed_by_another(database: Database, tmp_path: 
     me = town.person()
     exports = town.privacy.exports
     asked = exports.ask(me, me)
-    assert database.write(lambda c: exports._claim(c, asked.id)) is not None  # noqa: SLF001
+    assert database.write(lambda c: exports._claim(c, asked.id)) is not None
     town.privacy.tend()
     assert exports.get(asked.id).state is ExportState.MAKING, "its maker may still live"
     town.clock.now += town.rules.lease
@@ -170,7 +168,9 @@ def test_json_is_exact_and_csv_has_no_formula(rows: list[tuple[object, ...]]) ->
         assert not cell(text).lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
-@pytest.mark.parametrize("text", ["=cmd|'/c calc'!A1", "+1", "-1", "@x", "\t=", '"=1', ",=1", " =1"])
+@pytest.mark.parametrize(
+    "text", ["=cmd|'/c calc'!A1", "+1", "-1", "@x", "\t=", '"=1', ",=1", " =1"]
+)
 def test_a_formula_is_a_text(text: str) -> None:
     assert cell(text) == "'" + text
     assert cell(-1) == "-1"

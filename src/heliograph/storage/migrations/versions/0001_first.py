@@ -428,6 +428,7 @@ def upgrade() -> None:
     sa.UniqueConstraint('id', name=op.f('uq_ledger_id')),
     sqlite_autoincrement=True
     )
+    op.create_index('ix_ledger_at_ms', 'ledger', ['at_ms'], unique=False)
     op.create_index('ix_ledger_workspace_at_ms', 'ledger', ['workspace', 'at_ms'], unique=False)
     op.create_table('limits',
     sa.Column('holder', sa.Text(), nullable=False),
@@ -488,6 +489,85 @@ def upgrade() -> None:
     sa.Column('digest', sa.Text(), nullable=False),
     sa.PrimaryKeyConstraint('version', name=op.f('pk_price_books')),
     sa.UniqueConstraint('valid_from_ms', name=op.f('uq_price_books_valid_from_ms'))
+    )
+    op.create_table('privacy_consents',
+    sa.Column('seq', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('subject', sa.Text(), nullable=False),
+    sa.Column('purpose', sa.Text(), nullable=False),
+    sa.Column('given', sa.Boolean(), nullable=False),
+    sa.Column('version', sa.Text(), nullable=False),
+    sa.Column('locale', sa.Text(), nullable=False),
+    sa.Column('channel', sa.Text(), nullable=False),
+    sa.Column('actor', sa.Text(), nullable=False),
+    sa.Column('at_ms', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('seq', name=op.f('pk_privacy_consents'))
+    )
+    op.create_index('ix_privacy_consents_subject', 'privacy_consents', ['subject', 'purpose', 'seq'], unique=False)
+    op.create_table('privacy_erasure_places',
+    sa.Column('erasure', sa.Text(), nullable=False),
+    sa.Column('place', sa.Text(), nullable=False),
+    sa.Column('state', sa.Text(), nullable=False),
+    sa.Column('items', sa.BigInteger(), nullable=False),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.Column('law', sa.Text(), nullable=False),
+    sa.Column('at_ms', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('erasure', 'place', name=op.f('pk_privacy_erasure_places'))
+    )
+    op.create_table('privacy_erasures',
+    sa.Column('id', sa.Text(), nullable=False),
+    sa.Column('subject', sa.Text(), nullable=False),
+    sa.Column('kind', sa.Text(), nullable=False),
+    sa.Column('actor', sa.Text(), nullable=False),
+    sa.Column('second', sa.Text(), nullable=False),
+    sa.Column('state', sa.Text(), nullable=False),
+    sa.Column('open_key', sa.Text(), nullable=True),
+    sa.Column('waits', sa.Text(), nullable=False),
+    sa.Column('asked_ms', sa.BigInteger(), nullable=False),
+    sa.Column('begins_ms', sa.BigInteger(), nullable=False),
+    sa.Column('due_ms', sa.BigInteger(), nullable=False),
+    sa.Column('turned_ms', sa.BigInteger(), nullable=False),
+    sa.Column('alarms', sa.Integer(), nullable=False),
+    sa.Column('done_ms', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_privacy_erasures')),
+    sa.UniqueConstraint('open_key', name=op.f('uq_privacy_erasures_open_key'))
+    )
+    op.create_index('ix_privacy_erasures_subject', 'privacy_erasures', ['subject', 'id'], unique=False)
+    op.create_table('privacy_exports',
+    sa.Column('id', sa.Text(), nullable=False),
+    sa.Column('subject', sa.Text(), nullable=False),
+    sa.Column('actor', sa.Text(), nullable=False),
+    sa.Column('state', sa.Text(), nullable=False),
+    sa.Column('open_key', sa.Text(), nullable=True),
+    sa.Column('asked_ms', sa.BigInteger(), nullable=False),
+    sa.Column('made_ms', sa.BigInteger(), nullable=False),
+    sa.Column('until_ms', sa.BigInteger(), nullable=False),
+    sa.Column('tries', sa.Integer(), nullable=False),
+    sa.Column('claim_ms', sa.BigInteger(), nullable=False),
+    sa.Column('ref', sa.Text(), nullable=False),
+    sa.Column('size', sa.BigInteger(), nullable=False),
+    sa.Column('digest', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_privacy_exports')),
+    sa.UniqueConstraint('open_key', name=op.f('uq_privacy_exports_open_key'))
+    )
+    op.create_index('ix_privacy_exports_state', 'privacy_exports', ['state', 'id'], unique=False)
+    op.create_index('ix_privacy_exports_subject', 'privacy_exports', ['subject', 'id'], unique=False)
+    op.create_table('privacy_reports',
+    sa.Column('seq', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('at_ms', sa.BigInteger(), nullable=False),
+    sa.Column('lines', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('seq', name=op.f('pk_privacy_reports'))
+    )
+    op.create_table('privacy_signers',
+    sa.Column('id', sa.Integer(), autoincrement=False, nullable=False),
+    sa.Column('public', sa.LargeBinary(), nullable=False),
+    sa.Column('sealed', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_privacy_signers'))
+    )
+    op.create_table('privacy_texts',
+    sa.Column('version', sa.Text(), nullable=False),
+    sa.Column('locale', sa.Text(), nullable=False),
+    sa.Column('words', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('version', 'locale', name=op.f('pk_privacy_texts'))
     )
     op.create_table('replies',
     sa.Column('scope', sa.Text(), nullable=False),
