@@ -25,6 +25,9 @@ from heliograph.accounts.key import admin_key
 from heliograph.accounts.keys.service import Keys, check_limit
 from heliograph.accounts.people.ground import Ground
 from heliograph.accounts.people.service import People, Rules
+from heliograph.accounts.privacy.parts import Parts as PrivacyParts
+from heliograph.accounts.privacy.service import Privacy
+from heliograph.accounts.privacy.values import Rules as PrivacyRules
 from heliograph.accounts.quotas.service import Allowances, Quotas
 from heliograph.accounts.tokens import Tokens
 from heliograph.accounts.workspaces import store as workspaces_store
@@ -54,6 +57,7 @@ from heliograph.edge.http import invoices as invoices_http
 from heliograph.edge.http import keys as keys_http
 from heliograph.edge.http import people as people_http
 from heliograph.edge.http import prices as prices_http
+from heliograph.edge.http import privacy as privacy_http
 from heliograph.edge.http import quotas as quotas_http
 from heliograph.edge.http import sessions as sessions_http
 from heliograph.edge.http import usage as usage_http
@@ -70,6 +74,7 @@ from heliograph.notices.ways import Mailer, Ways
 from heliograph.outbound.fetch import Courier
 from heliograph.outbound.guard import Guard
 from heliograph.outbound.targets import Policy as Reach
+from heliograph.places import Account, Residents, places
 from heliograph.settings import MailSettings, Settings
 from heliograph.storage.backup import Backup
 from heliograph.storage.blobs import Vault
@@ -126,6 +131,7 @@ class House:
     invoices: InvoiceService
     usage: Usage
     budgets: Budgets
+    privacy: Privacy
     books: LedgerBooks
     background: list[Closes] = field(default_factory=list[Closes])
 
@@ -141,6 +147,7 @@ class House:
                 self.keys, self.tokens, self.database, self.audit.append, self._may_make_keys
             ),
             *quotas_http.doors(self.quotas, self.clock),
+            *privacy_http.doors(self.privacy),
             *identity_http.doors(self.identity),
             *abuse_http.doors(self.abuse),
             *prices_http.doors(self.prices),
@@ -307,6 +314,26 @@ def _furnish(settings: Settings, database: Database, clock: Clock, *, serving: b
             lambda person, workspace: workspace in directory.known.roles.get(person, {}),
         )
     )
+    privacy = Privacy(
+        PrivacyParts(
+            database,
+            clock,
+            record,
+            notices.enqueue,
+            home,
+            vault,
+            seal,
+            Residents(rooms, clock, home / "outbox"),
+            places(audit, vault, clock),
+            Account(people),
+            audit.forget,
+            held=lambda connection, subject: abuse.held(
+                connection, subject, *neighbours.workspaces(connection, subject)
+            ),
+            rules=PrivacyRules(base=settings.mail.base_url.rstrip("/")),
+        ),
+        [],
+    )
     allowances = Allowances(clock)
     replies = Replies(database, clock, seal.encrypt, seal.decrypt)
     made = House(
@@ -328,6 +355,7 @@ def _furnish(settings: Settings, database: Database, clock: Clock, *, serving: b
         gate=gate,
         identity=identity,
         abuse=abuse,
+        privacy=privacy,
         prices=prices,
         invoices=invoices,
         usage=usage,
@@ -342,6 +370,8 @@ def _furnish(settings: Settings, database: Database, clock: Clock, *, serving: b
             Chore("abuse", _MINUTE, abuse.sweep),
             Chore("blobs", _HOUR, vault.sweep),
             Chore("replies", _HOUR, replies.sweep),
+            Chore("privacy", _MINUTE, privacy.tend),
+            Chore("retention", _HOUR, privacy.sweep),
         )
         money = (
             Chore("invoices", 5 * _MINUTE, invoices.closing.close_due),

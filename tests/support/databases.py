@@ -64,6 +64,13 @@ def fresh(address: str) -> str:
     return address.replace("/postgres?", f"/{name}?")
 
 
+def bare(address: str) -> str:
+    """The address of a new database of a server, without any table."""
+    name = f"b{next(_COUNT)}"
+    _tell(address, f"CREATE DATABASE {name} TEMPLATE template0")
+    return address.replace("/postgres?", f"/{name}?")
+
+
 def _tell(address: str, *statements: str) -> None:
     folder = address.partition("host=")[2]
     connection = pg8000.dbapi.connect(

@@ -22,7 +22,7 @@ import heliograph.edge
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _PARAMETER = re.compile(r"{(\w+)}")
-_EDGE = Path(heliograph.edge.__file__).parent
+EDGE = Path(heliograph.edge.__file__).parent
 _SETS = ("oip/oip.binpb", "tfserving/tfserving.binpb", "grpc/grpc.binpb")
 _PATTERNS = {
     "^usr_[0-9a-f]{32}$": "usr_" + "0" * 32,
@@ -220,7 +220,7 @@ def methods() -> Iterator[Method]:
     """Every method of every service that the server's descriptor sets declare."""
     for name in _SETS:
         found = FileDescriptorSet()
-        found.ParseFromString((_EDGE / name).read_bytes())
+        found.ParseFromString((EDGE / name).read_bytes())
         for file in found.file:
             for service in file.service:
                 for one in service.method:

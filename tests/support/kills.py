@@ -165,7 +165,7 @@ class Kills:
         return f"server-{self.count}"
 
     def _lost(self) -> int:
-        return sum(not found.status for _, found in self.load.outcomes)
+        return sum(found.unknown for _, found in self.load.outcomes)
 
 
 def call_until_dead(

@@ -116,7 +116,7 @@ class Outcome(NamedTuple):
     """What came of a call.
 
     Attributes:
-        status: of HTTP, or gRPC's code; 0 if nothing came, and nobody knows what was done.
+        status: of HTTP, or gRPC's code; 0 if nothing came.
         ok: it was answered.
         code: of the error.
         again: it was a replay.
@@ -129,6 +129,17 @@ class Outcome(NamedTuple):
     pred: str = ""
     body: bytes = b""
     cost: str = ""
+
+    @property
+    def unknown(self) -> bool:
+        """Nobody can say whether it was done: nothing came, or a commit has failed half-way."""
+        failed = self.code == "db_unavailable" or (not self.code and b"database" in self.body)
+        return not self.status or (not self.ok and failed)
+
+    @property
+    def waiting(self) -> bool:
+        """The first request with its key is still being answered; not every protocol says so."""
+        return self.code == "idempotency_in_progress" or (self.status == 409 and not self.code)
 
 
 LOST = Outcome(0, ok=False)
@@ -189,7 +200,7 @@ class Load:
             **question.measures(),
         )
         found = door.ask(question, self.secret)
-        if not found.status:
+        if found.unknown:
             self.note("lost", call=call, why=found.code)
             if question.key:
                 self.lost.append(question)
@@ -219,9 +230,9 @@ class Load:
             waiting, self.lost = self.lost, []
             for one in waiting:
                 found = self.ask(door, one)
-                if found.code == "idempotency_in_progress" and time.monotonic() < ends:
+                if found.waiting and time.monotonic() < ends:
                     self.lost.append(one)
-                elif not found.status:
+                elif found.unknown:
                     return
                 else:
                     assert found.ok, (one, found)
@@ -305,6 +316,14 @@ def _json(reply: httpx.Response) -> dict[str, Any]:
     return {}
 
 
+def prepare(home: Path) -> None:
+    """Put the two tiny models into a data folder, on disk, if they are not there."""
+    if not (home / "models").exists():
+        simple_package(home)
+        colour_package(home)
+        os.sync()
+
+
 @contextmanager
 def serving(
     home: Path, name: str, *options: str, faults: str = "", **environ: str
@@ -318,9 +337,7 @@ def serving(
         faults: places where the process ends, as in `core.faults`.
         environ: further variables.
     """
-    if not (home / "models").exists():
-        simple_package(home)
-        colour_package(home)
+    prepare(home)
     more = {"HELIOGRAPH_FAULTS": faults, SEEN: str(home.parent / f"{name}.seen")} if faults else {}
     given = ("--models", "simple,colour", "--grpc-port", "0", *options)
     stderr = home.parent / f"{name}.stderr"

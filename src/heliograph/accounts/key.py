@@ -33,8 +33,11 @@ def admin_key(home: Path) -> tuple[str, bool]:
     try:
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(key + "\n")
-        # Linked when it is whole: nobody ever reads half a key, and of several processes that
-        # start at once one makes it and the others read that one.
+            file.flush()
+            os.fsync(file.fileno())
+        # Linked when it is whole and on disk: nobody ever reads half a key, after a power cut
+        # neither, and of several processes that start at once one makes it and the others read
+        # that one.
         os.link(scratch, path)
     except FileExistsError:
         return _read(path), False

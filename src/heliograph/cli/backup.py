@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import click
@@ -106,6 +107,9 @@ def restore(
     facts = {"rows": done.rows, "blobs": done.blobs, "erased": done.erased}
     try:
         with house(home) as h:
+            # Whose data were erased after the backup was made: they are not back either.
+            for one in erased(list_ or folder / ERASED):
+                h.database.write(partial(h.privacy.erase_again, tenant=one))
             event = Event(Act.BACKUP_RESTORED, ACTOR, facts=facts)
             h.database.write(lambda connection: h.audit.append(connection, event))
     except HeliographError as error:

@@ -71,12 +71,9 @@ def erase(
         elif subject:
             _card(desk.ask(subject, ACTOR, operator=True), [])
         else:
-            found = desk.page(limit=200)
-            rows: list[list[object]] = [
-                [o.id, o.kind, o.subject, o.state, o.waits, _time(o.begins_ms), _time(o.due_ms)]
-                for o in found
-            ]
-            show(["erasure", "kind", "subject", "state", "waits for", "begins", "due"], rows)
+            for one in desk.page(limit=200):
+                click.echo(one.subject or "(nobody any more)")
+                _card(one, [])
 
 
 @privacy.command()

@@ -203,12 +203,17 @@ os.register_at_fork(after_in_child=_myself.cache_clear)
 
 
 def _started(pid: int) -> str:
-    """When a process began, in the kernel's ticks; empty if there is no such process."""
+    """When a process began, in the kernel's ticks; empty if there is no such process.
+
+    One that has ended stays in the table until its parent asks for it; in a container without an
+    init, for ever.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
     except OSError:
         return ""
-    return stat.rpartition(")")[2].split()[19]
+    state, *fields = stat.rpartition(")")[2].split()
+    return "" if state in "ZX" else fields[18]
 
 
 def _dead(owner: str) -> bool:

@@ -164,6 +164,9 @@ class Exports:
                 yield piece
 
         with self._parts.database.read() as connection:
+            if self._parts.database.kind == "postgresql":
+                # One view of everything, as SQLite gives it anyway.
+                connection.execution_options(isolation_level="REPEATABLE READ")
             pieces = packing.pieces(self._gathered(connection, subject))
             blob = self._parts.vault.upload(export.subject, PURPOSE, passing(pieces))
         return blob, digest.hexdigest()
@@ -204,7 +207,7 @@ class Exports:
 
     def _tell(self, connection: Connection, export: Export, until: int) -> None:
         subject = subject_of(export.subject)
-        link = f"/api/v1/exports/{export.id}/file"
+        link = f"{self._parts.rules.base}/api/v1/exports/{export.id}/file"
         when = f"{datetime.fromtimestamp(until / 1000, tz=UTC):%Y-%m-%d %H:%M} UTC"
         for to in self._parts.subjects.mails(connection, subject):
             self._parts.notify(connection, Mail(to, "export_ready", {"link": link, "until": when}))

@@ -278,6 +278,7 @@ class Rules:
         link: milliseconds for which an export can be fetched.
         lease: milliseconds after which a process that makes an export is taken for dead.
         alarms: address that alarms go to; empty for none.
+        base: this server's address, as it stands in letters; empty if it is not known.
     """
 
     cooling: int = 7 * DAY_MS
@@ -288,3 +289,4 @@ class Rules:
     link: int = 7 * DAY_MS
     lease: int = 10 * MINUTE_MS
     alarms: str = ""
+    base: str = ""
