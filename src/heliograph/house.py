@@ -6,6 +6,7 @@ not know each other meet in `joints.py`.
 
 from __future__ import annotations
 
+import hmac
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from heliograph.accounts.identity.service import Identity
 from heliograph.accounts.identity.values import Feature, Level, Policy
 from heliograph.accounts.key import admin_key
 from heliograph.accounts.keys.service import Keys, check_limit
+from heliograph.accounts.keys.values import digest
+from heliograph.accounts.keys.values import read as read_key
 from heliograph.accounts.people.ground import Ground
 from heliograph.accounts.people.service import People, Rules
 from heliograph.accounts.privacy.parts import Parts as PrivacyParts
@@ -67,7 +70,17 @@ from heliograph.edge.http import workspaces as workspaces_http
 from heliograph.edge.http.doors import Door
 from heliograph.edge.ledger import LedgerBooks
 from heliograph.joints import Directory as Neighbours
-from heliograph.joints import Sanctions, counting, fetching, hearing, owners, owns, quoting, seeding
+from heliograph.joints import (
+    Sanctions,
+    counting,
+    fetching,
+    hearing,
+    owners,
+    owns,
+    quoting,
+    seeding,
+    warning,
+)
 from heliograph.notices.mailers import FolderMailer, SmtpMailer, check_sender
 from heliograph.notices.service import Notices
 from heliograph.notices.ways import Mailer, Ways
@@ -166,6 +179,14 @@ class House:
             Chore("storage", _HOUR, meters.sample_day),
         )
         self.background.insert(0, Upkeep(chores))
+
+    def expose(self, text: str) -> None:
+        """Mark a key that stood in an address, if it is one; its owners are told. Does not wait."""
+        found = read_key(text)
+        key = self.directory.key(found[0]) if found else None
+        # Only who holds the secret may mark it: anybody can know a key's id.
+        if found and key and hmac.compare_digest(digest(found[1]), key.digest):
+            self.keys.expose(key.id)
 
     def _may_make_keys(self, person: str) -> None:
         """Ask for the identity that the policy wants of people who make keys."""
@@ -347,7 +368,12 @@ def _furnish(settings: Settings, database: Database, clock: Clock, *, serving: b
         notices=notices,
         people=people,
         workspaces=rooms,
-        keys=Keys(database, clock, record, workspaces_store.touch),
+        keys=Keys(
+            database,
+            clock,
+            hearing(record, {Act.KEY_EXPOSED: warning(notices.enqueue)}),
+            workspaces_store.touch,
+        ),
         tokens=tokens,
         quotas=Quotas(database, record, workspaces_store.touch, check_limit),
         allowances=allowances,

@@ -28,11 +28,12 @@ from heliograph.core.call import Limit, Usage
 from heliograph.core.clock import Clock
 from heliograph.core.events import Act, Event
 from heliograph.core.money import Cost
+from heliograph.core.notices import Hook, Mail
 from heliograph.edge.ledger import Settle
 from heliograph.outbound.exchange import Bounds, Kept, Question
 from heliograph.outbound.fetch import Courier
 from heliograph.outbound.targets import PUBLIC
-from heliograph.storage.database import Record
+from heliograph.storage.database import Notify, Record
 
 _ANSWERS = {Role.OWNER, Role.ADMIN}
 _OPERATORS = 100
@@ -111,6 +112,21 @@ def hearing(record: Record, acts: Mapping[Act, Callable[[Connection, str], None]
             acts[event.act](connection, event.subject)
 
     return told
+
+
+def warning(notify: Notify) -> Callable[[Connection, str], None]:
+    """Tells the owners of a key, and their programs, that it was seen where others can read it."""
+
+    def warn(connection: Connection, key: str) -> None:
+        found = keys.get(connection, "", key)
+        if found is None:
+            return
+        where = {"key": key, "where": "an address"}
+        for to in owners(connection, found.workspace):
+            notify(connection, Mail(to, "key_exposed", where))
+        notify(connection, Hook(found.workspace, "key.exposed", where))
+
+    return warn
 
 
 # --- sanctions ------------------------------------------------------------------------------

@@ -142,6 +142,7 @@ class Worker:
             _hosts(settings),
             doors=self._house.doors() if self._house else (),
             fetcher=_fetcher(settings),
+            exposed=self._house.expose if self._house else _forget,
         )
         self._dialect = Dialect(
             self._services,
@@ -398,6 +399,10 @@ def _fetcher(settings: Settings) -> Fetcher:
     courier = Courier(Guard(_hosts(settings) - {"*"}), hops=fetch.redirects, proxy=fetch.proxy)
     policy = Reach.read(fetch.allow, fetch.ports)
     return Pictures(courier, policy, most=settings.image.bytes, seconds=fetch.seconds)
+
+
+def _forget(key: str) -> None:
+    del key
 
 
 def _nothing() -> None:

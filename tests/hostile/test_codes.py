@@ -5,7 +5,10 @@ One row a code; a new code in `core/errors.py` fails this module until it has a 
 
 from __future__ import annotations
 
+import json
 import signal
+import socket
+import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +19,7 @@ import pytest
 from heliograph.core.errors import Code
 from support import bombs, models, pictures
 from support.server import Server, running
+from support.tenants import Site, site
 from support.wire import SEEN, Wire, ask, head, post
 
 GOOD = pictures.file(pictures.scene())
@@ -79,19 +83,36 @@ ELSEWHERE = {
     Code.MODEL_SIGNATURE: "told to operators; tests/unit/registry/test_signing.py",
     Code.STORAGE_FULL: "told to operators; tests/unit/registry/test_repository.py",
     Code.UNSAFE_FORMAT: "told to who imports; tests/hostile/test_models.py",
+    Code.CONSENT_REQUIRED: "asked before a call of such a model; tests/unit/accounts/privacy",
 }
-NOT_YET = {
-    Code.FORBIDDEN: "there is one key, and it may do everything; roles come with accounts",
+KEPT = {
+    Code.CSRF,
+    Code.DB_UNAVAILABLE,
+    Code.FETCH_TIMEOUT,
+    Code.FORBIDDEN,
+    Code.IDEMPOTENCY_IN_PROGRESS,
+    Code.IDEMPOTENCY_MISMATCH,
+    Code.IDENTITY_REQUIRED,
+    Code.NAME_TAKEN,
+    Code.QUOTA_EXCEEDED,
+    Code.RATE_LIMITED,
+    Code.SUSPENDED,
+    Code.UNKNOWN_FILTER,
+    Code.UPSTREAM_FETCH_FAILED,
+    Code.URL_NOT_ALLOWED,
 }
+"""What needs a server that keeps accounts; each has a test below."""
+SILENT = {one for one in ELSEWHERE if one is not Code.CONFLICT}
+"""What no raw client of these tests may ever be answered with."""
 
 
 def test_every_code_has_a_row() -> None:
-    rows = [*PLAIN, *ODD, *ELSEWHERE, *NOT_YET]
+    rows = [*PLAIN, *ODD, *KEPT, *ELSEWHERE]
     assert sorted(rows) == sorted(Code), "each code exactly once"
 
 
 def test_no_test_saw_a_code_that_cannot_be() -> None:
-    assert not SEEN & {str(code) for code in (*ELSEWHERE, *NOT_YET)}
+    assert not SEEN & {str(code) for code in SILENT}
 
 
 @pytest.mark.parametrize("code", PLAIN)
@@ -183,3 +204,127 @@ def test_draining(home: Path, tmp_path: Path) -> None:
         time.sleep(0.3)
         assert ask(server, head("GET", "/readyz"), method="GET").code == Code.DRAINING
         assert server.process.wait(20) == 0
+
+
+# --- a server that keeps accounts ------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Pictures by address through a proxy that never answers, and identities for keys."""
+    home = tmp_path_factory.mktemp("kept")
+    models.slow_package(home, rounds=400)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        environ = {
+            "HELIOGRAPH_FETCH_ALLOW": "pictures.example,127.0.0.1",
+            "HELIOGRAPH_FETCH_SECONDS": "1",
+            "HELIOGRAPH_FETCH_PROXY": f"http://127.0.0.1:{mute.getsockname()[1]}",
+            "HELIOGRAPH_ACCOUNTS_IDENTITY": "create_keys=real_name",
+        }
+        with site(home, "--models", "edges,slow", environ=environ) as made:
+            yield made
+
+
+def say(target: str, said: object, key: str, *lines: str, method: str = "POST") -> bytes:
+    """A request with a JSON body."""
+    body = json.dumps(said).encode()
+    length = f"Content-Length: {len(body)}"
+    return head(method, target, JSON, length, *lines, key=key) + body
+
+
+def key_of(kept: Site, **rules: object) -> str:
+    """A new key of our workspace, made by the operator."""
+    line = f"Heliograph-Workspace: {kept.ours.workspace}"
+    wishes = {"name": "k", **rules}
+    return ask(kept.server, say("/api/v1/keys", wishes, kept.server.key, line)).json["key"]
+
+
+def test_forbidden_unknown_filter_and_name_taken(kept: Site) -> None:
+    server, key = kept.server, kept.server.key
+    assert ask(server, post(GOOD, EDGES, key=kept.ours.weak)).code == Code.FORBIDDEN
+    assert ask(server, head("GET", "/api/v1/keys?x=1", key=key)).code == Code.UNKNOWN_FILTER
+    taken = say("/api/v1/users", {"mail": "acme@example.org"}, key)
+    assert ask(server, taken).code == Code.NAME_TAKEN
+
+
+def test_csrf_and_identity_required(kept: Site) -> None:
+    cookie, ours = f"Cookie: heliograph={kept.ours.session}", f"Origin: {kept.server.address}"
+    named = {"name": "k"}
+    for origin in ("Origin: https://evil.example", "Origin: null", "X: y"):
+        assert ask(kept.server, say("/api/v1/keys", named, "", cookie, origin)).code == Code.CSRF
+    reply = ask(
+        kept.server,
+        head("POST", "/api/v1/keys", JSON, "Content-Length: 12", cookie, ours, f"Host: 127.0.0.1:{kept.server.port}", host=None)
+        + b'{"name":"k"}',
+    )
+    assert reply.code == Code.IDENTITY_REQUIRED
+
+
+def test_quota_exceeded_and_rate_limited(kept: Site) -> None:
+    for period, code in (("day", Code.QUOTA_EXCEEDED), ("second", Code.RATE_LIMITED)):
+        limit = {"meter": "calls", "period": period, "most": 0}
+        reply = ask(kept.server, post(GOOD, EDGES, key=key_of(kept, limits=[limit])))
+        assert reply.code == code
+
+
+def test_suspended(kept: Site) -> None:
+    server, key = kept.server, kept.server.key
+    place = ask(server, say("/api/v1/workspaces", {"name": "bad"}, key)).json["id"]
+    line = f"Heliograph-Workspace: {place}"
+    theirs = ask(server, say("/api/v1/keys", {"name": "k"}, key, line)).json["key"]
+    assert ask(server, post(GOOD, EDGES, key=theirs)).status == 200
+    report = {"subject": place, "ground": "spam", "text": "Spam.", "good_faith": True}
+    case = ask(server, say("/api/v1/abuse/reports", report, "")).json["case"]
+    until = int(time.time() * 1000) + 86_400_000
+    ruling = {"action": "suspend", "ground": "spam", "rule": "1", "facts": "Spam.",
+              "until_ms": until}  # fmt: skip
+    assert ask(server, say(f"/api/v1/abuse/cases/{case}/decide", ruling, key)).status == 200
+    ends = time.monotonic() + 5
+    while (code := ask(server, post(GOOD, EDGES, key=theirs)).code) != Code.SUSPENDED:
+        assert time.monotonic() < ends, code
+
+
+def test_idempotency(kept: Site) -> None:
+    key, once, slow = kept.ours.key, "Idempotency-Key: once", "/api/v1/models/slow/predict"
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(ask, kept.server, post(GOOD, slow, once, key=key)) for _ in range(4)]
+        codes = {one.result().code for one in asked}
+    assert codes == {"", Code.IDEMPOTENCY_IN_PROGRESS}
+    other = post(GOOD + b"x", slow, once, key=key)
+    assert ask(kept.server, other).code == Code.IDEMPOTENCY_MISMATCH
+
+
+def test_pictures_by_address(kept: Site) -> None:
+    def fetch(url: str) -> str:
+        return ask(kept.server, say(EDGES, {"url": url}, kept.ours.key)).code
+
+    assert fetch("http://169.254.169.254/latest") == Code.URL_NOT_ALLOWED
+    assert fetch("http://pictures.example/a.png") == Code.FETCH_TIMEOUT
+
+
+def test_upstream_fetch_failed(home: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    environ = {
+        "HELIOGRAPH_FETCH_ALLOW": "pictures.example",
+        "HELIOGRAPH_FETCH_PROXY": f"http://127.0.0.1:{port}",
+    }
+    options = ("--open", "--models", "edges")
+    with running(home, *options, stderr=tmp_path / "stderr", environ=environ) as server:
+        asked = say(EDGES, {"url": "http://pictures.example/a.png"}, "")
+        assert ask(server, asked).code == Code.UPSTREAM_FETCH_FAILED
+
+
+def test_db_unavailable(kept: Site) -> None:
+    """Somebody else holds the database for longer than anybody waits; then it goes on."""
+    (file,) = kept.server.home.glob("*.db")
+    holder = sqlite3.connect(file, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        reply = ask(kept.server, say("/api/v1/workspaces", {"name": "late"}, kept.server.key))
+    finally:
+        holder.rollback()
+        holder.close()
+    assert reply.code == Code.DB_UNAVAILABLE
+    assert "retry-after" in reply.headers
+    assert ask(kept.server, post(GOOD, EDGES, key=kept.ours.key)).status == 200

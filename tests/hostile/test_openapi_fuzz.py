@@ -32,6 +32,10 @@ NEVER = {
     "DELETE /api/v1/sessions/current": "would log the fuzzer out",
     "DELETE /api/v1/sessions": "likewise",
     "POST /api/v1/me/password": "likewise",
+    "DELETE /api/v1/me/totp": "gives the session another cookie",
+    "POST /api/v1/me/recovery-codes": "likewise",
+    "POST /api/v1/me/erasure": "would have the person erased",
+    "POST /api/v1/workspace/erasure": "would have the workspace erased",
 }
 """Operations that end what the others need."""
 CALLERS = ("operator", "key", "session", "nobody")
@@ -53,6 +57,8 @@ def fuzz(estate: Site, caller: str, examples: int) -> Counter[int]:
     wrong: dict[str, str] = {}
 
     def ask(case: Any) -> None:
+        if caller in {"session", "nobody"}:
+            case.headers.pop("Authorization", None)  # made up; it would count instead
         reply = case.call(base_url=estate.server.address, headers=headers, timeout=20.0)
         seen[reply.status_code] += 1
         try:

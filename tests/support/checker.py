@@ -3,9 +3,9 @@
     python tests/support/checker.py CLIENT_LOG DATABASE [--audit EXPORT]
 
 It imports nothing of the server's and needs Python 3.11 alone, so that a mistake of the server's
-cannot be repeated here. It reads a log that the client has written, the SQLite file (read-only)
-and, if there is one, an export of the audit log. It prints a line for each violation, `I-05 …`, and
-ends with 1 if there is any. The log is one JSON object a line, on disk before the client goes on:
+cannot be repeated here. It reads a log that the client has written, a copy of the SQLite file and,
+if there is one, an export of the audit log. It prints a line for each violation, `I-05 …`, and ends
+with 1 if there is any. The log is one JSON object a line, on disk before the client goes on:
 
     {"what": "ask", "call": "7", "workspace": "ws_…", "model": "simple", "key": "", …}
         before a question is sent; `key` is its Idempotency-Key; any of TEXTS and MEASURES is held
@@ -14,7 +14,8 @@ ends with 1 if there is any. The log is one JSON object a line, on disk before t
      "bytes": 321, "cost": "0.000120 EUR", "again": false}
         what came: its id where the protocol tells one, SHA-256 and length of its body, what it says
         it costs, whether it was a replay
-    {"what": "lost", "call": "7", "why": "…"}       nothing came: nobody knows what was done
+    {"what": "lost", "call": "7", "why": "…"}
+        nothing came, or the server has said that it does not know whether its commit was made
     {"what": "limit", "holder": "ws_…", "since_ms": 1}    a limit that was set at that time
     {"what": "usage", "workspace": "…", "from_ms": 0, "to_ms": 9, "totals": {"calls": 3}}
     {"what": "invoice", "number": "…", "digest": "…"}     as the usage API and an invoice were told
@@ -32,8 +33,10 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 import sqlite3
 import sys
+import tempfile
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -98,12 +101,20 @@ class Kept:
     """The tables of a database that is read by nobody's code but SQLite's.
 
     Args:
-        path: the file; it is opened read-only.
+        path: the file, of a server that has ended. A copy is read, with what its log holds: to read
+            a database in that mode is to write beside it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        with tempfile.TemporaryDirectory(prefix="checker-") as folder:
+            for one in (path, path.with_name(path.name + "-wal")):
+                if one == path or one.exists():
+                    shutil.copy(one, folder)
+            self._read(Path(folder, path.name))
+
+    def _read(self, path: Path) -> None:
+        with closing(sqlite3.connect(path)) as connection:
             connection.row_factory = sqlite3.Row
             names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             self._tables = {

@@ -203,7 +203,9 @@ def processes(parent: int) -> list[int]:
 def tell_usage(load: Load, server: Server) -> None:
     """Write down what the usage API tells."""
     with httpx.Client(trust_env=False, headers=server.headers, timeout=20.0) as http:
-        told = http.get(f"{server.address}/api/v1/usage").raise_for_status().json()
+        reply = http.get(f"{server.address}/api/v1/usage")
+    assert reply.is_success, (reply.text, server.log()[-4000:])
+    told = reply.json()
     totals = {name: told["totals"][name] for name in ("calls", "images", "bytes_in", "bytes_out")}
     load.note(
         "usage",

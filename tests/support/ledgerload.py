@@ -133,13 +133,12 @@ class Outcome(NamedTuple):
     @property
     def unknown(self) -> bool:
         """Nobody can say whether it was done: nothing came, or a commit has failed half-way."""
-        failed = self.code == "db_unavailable" or (not self.code and b"database" in self.body)
-        return not self.status or (not self.ok and failed)
+        return not self.status or self.code == "db_unavailable"
 
     @property
     def waiting(self) -> bool:
-        """The first request with its key is still being answered; not every protocol says so."""
-        return self.code == "idempotency_in_progress" or (self.status == 409 and not self.code)
+        """The first request with its key is still being answered."""
+        return self.code == "idempotency_in_progress"
 
 
 LOST = Outcome(0, ok=False)
@@ -153,12 +152,14 @@ class Load:
         log: what it saw; appended to.
         workspace: whose its key is.
         seed: of everything that is left to chance.
+        deaf: it hears nothing any more, whatever comes.
     """
 
     log: Path
     workspace: str
     seed: int = 0
     secret: str = ""
+    deaf: bool = False
     lost: list[Question] = field(default_factory=list[Question])
     outcomes: list[tuple[Question, Outcome]] = field(default_factory=list[tuple[Question, Outcome]])
 
@@ -200,6 +201,8 @@ class Load:
             **question.measures(),
         )
         found = door.ask(question, self.secret)
+        if self.deaf:
+            found = LOST._replace(code="deaf")
         if found.unknown:
             self.note("lost", call=call, why=found.code)
             if question.key:
@@ -283,11 +286,12 @@ class Door:
             )
         except httpx.HTTPError as error:
             return LOST._replace(code=type(error).__name__)
-        code = "" if reply.is_success else str(_json(reply).get("code", ""))
+        # The protocols of others have no place for it in the body.
+        code = reply.headers.get("x-error-code") or str(_json(reply).get("code", ""))
         return Outcome(
             reply.status_code,
             reply.is_success,
-            code,
+            "" if reply.is_success else code,
             "idempotent-replayed" in reply.headers,
             reply.headers.get("x-request-id", "") if question.protocol != OIP_REST else "",
             reply.content,

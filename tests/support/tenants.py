@@ -174,6 +174,8 @@ def _tenant(house: House, name: str, place: str) -> Tenant:
     ids = {
         **_things(house, name, place, person),
         "invoice": house.invoices.listed(place)[0].id,
+        "export": house.privacy.exports.ask(place, person).id,
+        "erasure": house.privacy.erasures.ask(more, more).id,
         "workspace": place,
         "person": more,
         "user": person,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -23,6 +23,11 @@ class Fetcher(Protocol):
         ...
 
 
+def _unheard(key: str) -> None:
+    """Nobody keeps keys."""
+    del key
+
+
 @dataclass(slots=True)
 class Services:
     """The use cases behind the routes.
@@ -36,6 +41,7 @@ class Services:
         most_files: most pictures in one multipart call.
         hosts: accepted Host names besides loopback names and addresses; `*` for any.
         doors: every address of what the house remembers; none where nobody keeps accounts.
+        exposed: told of a key that stood in an address; must not wait.
         draining: set once a graceful stop has begun.
         openapi: the OpenAPI document, made on first demand.
         fetcher: fetches pictures by their address; by default nobody does.
@@ -49,6 +55,7 @@ class Services:
     most_files: int
     hosts: frozenset[str]
     doors: Sequence[Door] = ()
+    exposed: Callable[[str], None] = _unheard
     draining: bool = False
     openapi: dict[str, Any] = field(default_factory=dict[str, Any])
     fetcher: Fetcher = field(default_factory=NoPictures)

@@ -69,6 +69,6 @@ def setup(style: Literal["plain", "json"], level: str) -> None:
     logging._srcfile = None  # type: ignore[assignment]  # noqa: SLF001 - as logging's own manual says
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root.setLevel(level.upper())
-    for noisy in ("uvicorn.access", "asyncio", "PIL"):
+    for noisy in ("uvicorn.access", "asyncio", "PIL", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

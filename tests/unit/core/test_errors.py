@@ -13,7 +13,8 @@ from heliograph.edge.http.errors import describe, problem
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "errors.md"
 GRPC = {
-    "ABORTED", "ALREADY_EXISTS", "DEADLINE_EXCEEDED", "FAILED_PRECONDITION", "INTERNAL", "INVALID_ARGUMENT", "NOT_FOUND",
+    "ABORTED", "ALREADY_EXISTS", "DEADLINE_EXCEEDED", "FAILED_PRECONDITION", "INTERNAL",
+    "INVALID_ARGUMENT", "NOT_FOUND",
     "OUT_OF_RANGE", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "UNAUTHENTICATED", "UNAVAILABLE",
     "UNIMPLEMENTED",
 }  # fmt: skip

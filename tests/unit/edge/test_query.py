@@ -12,7 +12,8 @@ def request(query: str = "", **headers: str) -> Request:
         (name.replace("_", "-").encode(), value.encode("latin-1"))
         for name, value in headers.items()
     ]
-    return Request({"type": "http", "query_string": query.encode("latin-1"), "headers": raw})
+    scope = {"type": "http", "scheme": "http", "query_string": query.encode("latin-1")}
+    return Request({**scope, "headers": raw})
 
 
 def code_of(made: Request) -> Code:

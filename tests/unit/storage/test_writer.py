@@ -5,16 +5,26 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from sqlalchemy import BigInteger, Column, Connection, Table, Text, func, insert, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    MetaData,
+    Table,
+    Text,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.exc import IntegrityError
 
 from heliograph.core.errors import Code, HeliographError
 from heliograph.storage.database import Database, check_sqlite, open_database
-from heliograph.storage.tables import METADATA, SEQUENCE
+from heliograph.storage.tables import SEQUENCE
 
 NOTES = Table(
     "test_notes",
-    METADATA,
+    MetaData(),
     Column("n", SEQUENCE, primary_key=True),
     Column("id", Text, unique=True, nullable=False),
     Column("x", BigInteger),

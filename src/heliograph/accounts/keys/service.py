@@ -175,7 +175,7 @@ class Keys:
         return self._database.write(work)
 
     def expose(self, key: str) -> None:
-        """Remember that a key was seen where keys must not be; once."""
+        """Remember that a key was seen where keys must not be; once, and without waiting."""
 
         def work(connection: Connection) -> None:
             old = store.get(connection, "", key, lock=True)
@@ -183,7 +183,7 @@ class Keys:
                 store.replace(connection, dataclasses.replace(old, exposed_ms=self._clock()))
                 self._told(connection, Act.KEY_EXPOSED, old, "system")
 
-        self._database.write(work)
+        self._database.submit(work)
 
     def get(self, workspace: str, key: str) -> Key:
         """One key.

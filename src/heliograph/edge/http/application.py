@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
+from urllib.parse import unquote_to_bytes
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route, Router
@@ -18,6 +19,7 @@ from heliograph.edge.services import Services
 from heliograph.vision.tasks import TASKS
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
+_KEY = re.compile(rb"hgt?_[A-Za-z0-9_.-]{24,}")
 _LOOPBACK = {"localhost", "localhost.localdomain"}
 _HOSTS_KEPT = 64
 _MODELS = "/api/v1/models/"
@@ -85,6 +87,7 @@ class Front:
             return
         try:
             self._check_host(scope)
+            self._check_address(scope)
             if scope["path"].startswith("/v2/") and self._tensors is not None:
                 await self._tensors(scope, receive, send)
                 return
@@ -102,6 +105,17 @@ class Front:
             code, reply = answer(error, scope["method"])
             self._services.meter.problem(code)
             await reply(scope, receive, send)
+
+    def _check_address(self, scope: Scope) -> None:
+        """A key of ours in an address: it stands in logs by now, whoever it belongs to is told."""
+        address: bytes = scope["raw_path"] + b"?" + scope["query_string"]
+        if b"hg" in address and (found := _KEY.search(unquote_to_bytes(address))):
+            self._services.exposed(found[0].decode("ascii"))
+            raise HeliographError(
+                Code.KEY_IN_URL,
+                "Keys in addresses end up in logs. Send 'Authorization: Bearer KEY', and replace "
+                "this key.",
+            )
 
     def _call(self, path: str) -> predict.Handler | None:
         if path.startswith(_MODELS) and path.endswith("/predict") and path.count("/") == 5:

@@ -21,9 +21,13 @@ from heliograph.serving.values import Gate
 
 Act = Callable[[Request], Awaitable[Response]]
 _HEADER = "idempotency-key"
-_PERSONAL = {Permission.SELF_READ, Permission.SELF_WRITE}
+PERSONAL = {Permission.SELF_READ, Permission.SELF_WRITE}
 """What is a person's own is never kept: sessions, factors, their secrets."""
-_KEPT = {b"content-type", b"x-request-id", b"x-model", b"x-cost", b"etag", b"location"}
+_KEPT = {
+    *(b"content-type", b"x-request-id", b"x-model", b"x-cost", b"etag", b"location"),
+    # What the body cannot be read without.
+    *(b"content-encoding", b"inference-header-content-length", b"content-disposition"),
+}
 """Headers that a kept answer has again; the others belong to one connection."""
 
 
@@ -44,7 +48,7 @@ async def booked(
         needs: the permission that `act` will ask for; None for a public address.
     """
     key = request.headers.get(_HEADER) if request.method == "POST" else None
-    if key is None or books.replies is None or needs is None or needs in _PERSONAL:
+    if key is None or books.replies is None or needs is None or needs in PERSONAL:
         with receipts() as used:
             reply = await act(request)
         if used:
@@ -109,7 +113,7 @@ def _headers(reply: Response) -> tuple[tuple[str, str], ...]:
     return tuple(
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in reply.raw_headers
-        if name in _KEPT
+        if name.lower() in _KEPT
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from heliograph.core.errors import Code
 from heliograph.edge.http import responses, schemas
+from heliograph.edge.http.booking import PERSONAL
 from heliograph.edge.http.doors import Door
 
 _ABOUT = {
@@ -46,6 +47,7 @@ _KEY = {
     "same key is done once, and answered the same.",
     "schema": {"type": "string", "maxLength": 255},
 }
+_MEDIA = {"csv": "text/csv", "pdf": "application/pdf"}
 _WORKSPACE = {
     "name": "Heliograph-Workspace",
     "in": "header",
@@ -115,7 +117,7 @@ def _codes(door: Door) -> set[Code]:
         codes |= _BODY
     if door.query is not None:
         codes |= {Code.VALIDATION}
-    if door.method == "POST" and door.needs is not None:
+    if _once(door):
         codes |= _TWICE
     return codes
 
@@ -130,14 +132,27 @@ def _parameters(door: Door) -> Iterator[dict[str, Any]]:
             yield about | {"description": rest.pop("description", ""), "schema": rest}
     if door.needs is not None:
         yield _WORKSPACE
-    if door.method == "POST" and door.needs is not None:
+    if _once(door):
         yield _KEY
+
+
+def _once(door: Door) -> bool:
+    """Whether it takes an idempotency key."""
+    return door.method == "POST" and door.needs is not None and door.needs not in PERSONAL
 
 
 def _good(door: Door) -> dict[str, Any]:
     if door.gives is None:
         return {"description": "Done."}
-    return {"description": "The answer.", "content": _content(door.gives)}
+    return {"description": "The answer.", "content": _content(door.gives) | _forms(door)}
+
+
+def _forms(door: Door) -> dict[str, Any]:
+    """The further content types of an answer whose query has a `format`."""
+    said = dict(schemas.parameters(door.query)) if door.query is not None else {}
+    whole = {"schema": {"type": "string", "format": "binary"}}
+    named = said.get("format", {}).get("enum", ())
+    return {_MEDIA[one]: whole for one in named if one in _MEDIA}
 
 
 def _content(kind: Any) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """What was used: `/api/v1/usage`, sums for charts and bills, and the calls behind them.
 
-Whole numbers are numbers; what has fractions (megapixels, milliseconds, money) is a decimal number
-in a text, so that no reader rounds it.
+What has fractions (megapixels, milliseconds, money) is written as the decimal number that it is, so
+that a reader who wants no float can have one.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from msgspec import Meta, field
@@ -14,7 +14,7 @@ from msgspec import Meta, field
 from heliograph.billing.invoices.values import moment
 from heliograph.billing.usage.as_csv import as_csv, calls_as_csv, told
 from heliograph.billing.usage.service import Call, Usage
-from heliograph.billing.usage.values import read_by
+from heliograph.billing.usage.values import Sums, read_by
 from heliograph.core.errors import Code
 from heliograph.core.money import short, written
 from heliograph.core.permissions import Permission
@@ -67,20 +67,20 @@ class UsageSums(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         calls: answers.
         images: pictures decoded.
-        megapixels: of the upright pictures; a decimal number in a text, exact to the pixel.
+        megapixels: of the upright pictures, exact to the pixel.
         bytes_in: of the questions.
         bytes_out: of the answers.
-        run_ms: milliseconds that models ran; a decimal number in a text.
-        cost: by the price list, as the answers told it; a decimal number in a text.
+        run_ms: milliseconds that models ran.
+        cost: by the price list, as the answers told it, in units of the currency.
     """
 
     calls: int
     images: int
-    megapixels: str
+    megapixels: float
     bytes_in: int
     bytes_out: int
-    run_ms: str
-    cost: str
+    run_ms: float
+    cost: float
 
 
 class UsageGroup(UsageSums, frozen=True, kw_only=True):
@@ -152,13 +152,13 @@ class CallCard(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     images: int
     rows: int
-    megapixels: str
+    megapixels: float
     bytes_in: int
     bytes_out: int
-    run_ms: str
+    run_ms: float
     device: str
     price_version: int
-    cost: str
+    cost: float
     currency: str
     result_sha256: str
     idempotency_key: str
@@ -222,9 +222,9 @@ class _Use:
             to_ms=span.to_ms,
             currency=currency,
             group_by=[one.value for one in by],
-            totals=msgspec.convert(told(found.totals), UsageSums),
+            totals=UsageSums(**_sums(found.totals)),
             groups=[
-                msgspec.convert({**told(one.sums), "by": _by(query.group_by, one.by)}, UsageGroup)
+                UsageGroup(**_sums(one.sums), by=_by(query.group_by, one.by))
                 for one in found.groups
             ],
         )
@@ -252,6 +252,16 @@ def _by(group_by: str, names: tuple[str, ...]) -> dict[str, str]:
     return dict(zip((one.strip() for one in group_by.split(",")), names, strict=True))
 
 
+def _sums(sums: Sums) -> dict[str, Any]:
+    said = told(sums).items()
+    return {name: _exact(value) if isinstance(value, str) else value for name, value in said}
+
+
+def _exact(digits: str) -> float:
+    """A decimal number, written into the JSON digit by digit: no float comes near it here."""
+    return cast("float", msgspec.Raw(digits.encode()))
+
+
 def _file(name: str, body: bytes) -> Reply:
     disposition = {"content-disposition": f'attachment; filename="{name}"'}
     return Reply(body, media=_CSV, headers=disposition)
@@ -263,9 +273,9 @@ def _card(one: Call, currency: str) -> CallCard:
     return CallCard(
         **{name: one[name] for name in same},
         at=moment(one["at_ms"]),
-        megapixels=short(one["pixels"], 6),
-        run_ms=short(one["run_us"], 3),
-        cost=written(one["cost"], 6),
+        megapixels=_exact(short(one["pixels"], 6)),
+        run_ms=_exact(short(one["run_us"], 3)),
+        cost=_exact(written(one["cost"], 6)),
         currency=currency,
         result_sha256=one["result_digest"],
         idempotency_key=one["idempotency"],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from typing import Any
 
 import msgspec
@@ -94,6 +95,11 @@ def test_groups_are_a_closed_list(text: str, code: Code) -> None:
     assert failed.value.code is code
 
 
+def plain(value: object) -> object:
+    """What a reader of the JSON sees."""
+    return json.loads(msgspec.json.encode(value))
+
+
 def test_groups() -> None:
     assert read_by("") == ()
     assert read_by("day, model") == (By.DAY, By.MODEL)
@@ -111,22 +117,23 @@ def test_the_door_tells_exact_sums(database: Database, usage: Usage) -> None:
     found = ask(
         usage, "/api/v1/usage", **{"from": "2026-08-01", "to": "2026-08-02"}, group_by="day,model"
     )
-    assert found.totals.calls == 2
-    assert found.totals.megapixels == "17592186.351617"
-    assert found.totals.run_ms == "1000"
-    assert found.totals.cost == "1125899906.842626"
+    totals = json.loads(msgspec.json.encode(found.totals), parse_float=str)
+    assert totals["calls"] == 2
+    assert totals["megapixels"] == "17592186.351617"
+    assert totals["run_ms"] == 1000
+    assert totals["cost"] == "1125899906.842626"
     assert found.currency == "EUR"
     assert [one.by for one in found.groups] == [{"day": "2026-08-01", "model": "detector"}]
     months = ask(
         usage, "/api/v1/usage", **{"from": "2026-07-01", "to": "2026-10-01"}, group_by="month"
     )
-    assert [(one.by, one.calls) for one in months.groups] == [({"month": "2026-08"}, 3)]
+    assert [(one.by, plain(one.calls)) for one in months.groups] == [({"month": "2026-08"}, 3)]
 
 
 def test_nobody_is_charted_but_the_caller(database: Database, usage: Usage) -> None:
     put(database, answer("ws_b", START))
-    assert ask(usage, "/api/v1/usage").totals.calls == 0
-    assert ask(usage, "/api/v1/usage", workspace="").totals.calls == 0
+    assert plain(ask(usage, "/api/v1/usage").totals.calls) == 0
+    assert plain(ask(usage, "/api/v1/usage", workspace="").totals.calls) == 0
 
 
 def test_too_many_groups_are_refused(
@@ -162,7 +169,7 @@ def test_one_call_is_told_to_its_owner_only(database: Database, usage: Usage) ->
     put(database, mine, other)
     card = ask(usage, "/api/v1/usage/calls/{call}", call=mine["id"])
     assert card.result_sha256 == mine["result_digest"]
-    assert card.run_ms == "12.345"
+    assert plain(card.run_ms) == 12.345
     assert "SHA-256" in card.retention
     for call in (other["id"], "pred_0", "' OR 1=1 --"):
         with pytest.raises(HeliographError) as failed:
