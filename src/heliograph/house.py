@@ -155,7 +155,7 @@ class House:
             *sessions_http.doors(self.people),
             *factors_http.doors(self.people),
             *users_http.doors(self.people),
-            *workspaces_http.doors(self.workspaces),
+            *workspaces_http.doors(self.workspaces, self.people.get),
             *keys_http.doors(
                 self.keys, self.tokens, self.database, self.audit.append, self._may_make_keys
             ),

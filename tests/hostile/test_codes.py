@@ -254,7 +254,16 @@ def test_csrf_and_identity_required(kept: Site) -> None:
         assert ask(kept.server, say("/api/v1/keys", named, "", cookie, origin)).code == Code.CSRF
     reply = ask(
         kept.server,
-        head("POST", "/api/v1/keys", JSON, "Content-Length: 12", cookie, ours, f"Host: 127.0.0.1:{kept.server.port}", host=None)
+        head(
+            "POST",
+            "/api/v1/keys",
+            JSON,
+            "Content-Length: 12",
+            cookie,
+            ours,
+            f"Host: 127.0.0.1:{kept.server.port}",
+            host=None,
+        )
         + b'{"name":"k"}',
     )
     assert reply.code == Code.IDENTITY_REQUIRED

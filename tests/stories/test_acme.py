@@ -129,9 +129,20 @@ def test_a_server_gets_its_certificate_and_serves_it(tmp_path: Path, authority: 
         assert httpx.post(plain_port, headers={"host": NAME}).status_code == 405
 
 
+def soon(house: House) -> bool:
+    """Whether a step does it, or one of the next: half of all nonces are refused here."""
+    for _ in range(8):
+        if house.renewal.step():
+            return True
+        house.clock.ahead_ms = max(
+            house.clock.ahead_ms, house.renewal._next_ms - system_clock() + 1
+        )
+    return False
+
+
 def test_it_is_renewed_after_two_thirds_of_its_life(house: House) -> None:
     assert house.certificates.current.placeholder
-    assert house.renewal.step()
+    assert soon(house)
     first = house.certificates.current
     assert first.names == {NAME}
     assert not first.placeholder
@@ -139,7 +150,7 @@ def test_it_is_renewed_after_two_thirds_of_its_life(house: House) -> None:
     house.clock.ahead_ms = first.lifetime_ms * 2 // 3 - DAY_MS
     assert not house.renewal.step()
     house.clock.ahead_ms += 2 * DAY_MS
-    assert house.renewal.step()
+    assert soon(house)
     assert house.certificates.current.print != first.print
     assert (house.path.parent / "account.json").read_bytes() == account
     assert all(one.startswith("https://127.0.0.1") for one in house.asked)
@@ -148,7 +159,7 @@ def test_it_is_renewed_after_two_thirds_of_its_life(house: House) -> None:
 def test_nobody_answers_the_old_one_is_served(
     house: House, authority: Pebble, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert house.renewal.step()
+    assert soon(house)
     first = house.certificates.current
     authority.stop()
     house.clock.ahead_ms = first.lifetime_ms * 2 // 3 + DAY_MS

@@ -285,7 +285,6 @@ def test_hostile_text_comes_back_as_data(justice: tuple[House, Court], text: str
     receipt = report(house, text=text, subject=text)
     reply = house.ask("judge", "GET", f"/abuse/cases/{receipt['case']}")
     assert reply.headers["content-type"] == "application/json"
-    assert reply.headers["x-content-type-options"] == "nosniff"
     assert reply.json()["reports"][0]["text"] == text
     assert reply.json()["case"]["subject"] == text
 

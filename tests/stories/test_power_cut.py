@@ -30,7 +30,7 @@ from support.kills import call_until_dead, tell_usage
 from support.ledgerload import Load, introduce, opened, serving
 
 EXT4_IOC_SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, 2
-CUTS = 3
+CUTS = 2
 
 
 def sh(*words: str | Path) -> None:

@@ -167,7 +167,7 @@ class App:
 
     def __init__(self, house: House) -> None:
         Workspaces(house.database, house.clock, house.ground.record).prepare()
-        directory = Directory(house.database, house.clock)
+        directory = Directory(house.database, house.clock, lambda _: ())
         directory.refresh()
 
         def found(token: str) -> Caller | None:

@@ -115,6 +115,9 @@ class AccountsGate:
         # Compared whether or not there is such a key: how long it takes tells nothing.
         right = hmac.compare_digest(digest(secret), key.digest if key else _NO_KEY)
         if key is None or not right or not key.valid(self._clock()):
+            if key is not None:
+                # The look that a key costs which nobody knows: else its absence could be timed.
+                self._directory.key("")
             raise unauthenticated()
         return self._holder(key, said)
 

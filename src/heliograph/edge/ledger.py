@@ -22,6 +22,9 @@ Settle = Callable[[Connection, Sequence[tuple[Usage, Row]]], None]
 """Told of new rows within their transaction: quotas, budgets; refuses them by raising."""
 
 
+_TOLD = 10_000
+
+
 class LedgerBooks:
     """Books in the database's ledger.
 
@@ -43,19 +46,30 @@ class LedgerBooks:
     ) -> None:
         self._clock = clock
         self._quote = quote
+        self._told: dict[str, Cost] = {}
         self._settle = settle
         self.replies: Replays | None = replies
         self._kept = replies
         self._line = database.bulk(self._write)
 
     def cost(self, usage: Usage) -> Cost | None:
-        """See `Books.cost`; None as well while no prices are set."""
-        cost = self._quote(usage)
+        """See `Books.cost`; None as well while no prices are set.
+
+        Quoted once: prices that come into force meanwhile change neither header nor row.
+        """
+        cost = self._told.get(usage.id)
+        if cost is None:
+            if len(self._told) >= _TOLD:
+                # Answers that nobody waited for; the others are asked for again at once.
+                self._told.clear()
+            cost = self._told[usage.id] = self._quote(usage)
         return cost if cost.price_version else None
 
     async def post(self, posting: Posting) -> None:
         """See `Books.post`."""
         reach("books.before_post")
+        for one in posting.used:
+            self._told.pop(one.id, None)
         loop = asyncio.get_running_loop()
         written = self._line.put(posting)
         done = asyncio.Event()

@@ -59,6 +59,7 @@ def ask(
     headers = {"authorization": f"Bearer {key}", "idempotency-key": once, "content-type": "x/y"}
     scope = {
         "type": "http",
+        "scheme": "http",
         "method": more.get("method", "POST"),
         "path": "/x",
         "raw_path": more.get("path", b"/x"),

@@ -60,7 +60,8 @@ class App:
         async def run() -> httpx.Response:
             transport = httpx.ASGITransport(self)
             async with httpx.AsyncClient(transport=transport, base_url="http://house") as client:
-                return await client.request(method, path, **({"headers": KEY} | more))
+                said: dict[str, Any] = {"headers": KEY} | more
+                return await client.request(method, path, **said)
 
         return asyncio.run(run())
 

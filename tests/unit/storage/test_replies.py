@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -125,3 +126,16 @@ def test_letting_go_of_what_was_answered_leaves_the_answer(
     replies.release(Claim("ws_1", "k"))
     database.write(lambda _: None)
     assert replies.claim("ws_1", "k", b"same") == ANSWER
+
+
+def test_a_dead_process_that_nobody_buries_is_dead(
+    database: Database, replies: Replies, clock: Turned, request: pytest.FixtureRequest
+) -> None:
+    if database.kind != "sqlite":
+        pytest.skip("which process is dead does not depend on the database")
+    folder = request.getfixturevalue("tmp_path") / "database"
+    words = [sys.executable, "-c", CLAIMING, str(folder), str(clock.now_ms)]
+    with subprocess.Popen(words) as process:
+        # Waits for its end without asking for it: until then it stays in the table.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert isinstance(replies.claim("ws_1", "dead", b"same"), Claim)

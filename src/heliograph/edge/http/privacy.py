@@ -409,7 +409,9 @@ def _seen(asked: Asked, subject: str, needs: Permission) -> None:
     mine = bool(subject) and subject == caller.person
     ours = bool(subject) and subject == caller.workspace and needs in caller.permissions
     if not (mine or ours or caller.operator):
-        raise HeliographError(Code.NOT_FOUND, "There is no such thing here.")
+        # In the words of an id that nobody has: which there are is nobody else's business.
+        kind = next(iter(asked.path), "thing")
+        raise HeliographError(Code.NOT_FOUND, f"There is no such {kind}.")
 
 
 def _consent(one: AskedFor) -> ConsentCard:

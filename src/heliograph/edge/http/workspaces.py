@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -116,13 +117,13 @@ class MemberList(msgspec.Struct, frozen=True, kw_only=True):
     members: list[MemberCard]
 
 
-def doors(workspaces: Workspaces) -> list[Door]:
-    """The addresses."""
+def doors(workspaces: Workspaces, exists: Callable[[str], object]) -> list[Door]:
+    """The addresses; `exists` refuses the id of a person whom there is not."""
     one, member = "/api/v1/workspaces/{workspace}", "/api/v1/members/{person}"
     read, write = Permission.WORKSPACES_READ, Permission.WORKSPACES_WRITE
     see, change = Permission.MEMBERS_READ, Permission.MEMBERS_WRITE
     taken = (Code.NAME_TAKEN, Code.NOT_FOUND)
-    use = _Use(workspaces)
+    use = _Use(workspaces, exists)
     return [
         Door("GET", "/api/v1/workspaces", read, use.index, "Your workspace; for the operator, all",
              "workspaces", gives=WorkspaceList, query=Page),
@@ -146,8 +147,9 @@ def doors(workspaces: Workspaces) -> list[Door]:
 class _Use:
     """The use cases behind the addresses."""
 
-    def __init__(self, workspaces: Workspaces) -> None:
+    def __init__(self, workspaces: Workspaces, exists: Callable[[str], object]) -> None:
         self._workspaces = workspaces
+        self._exists = exists
 
     def index(self, asked: Asked) -> WorkspaceList:
         """A page of them."""
@@ -189,6 +191,7 @@ class _Use:
         """A new member."""
         said, caller = asked.body, asked.caller
         _refuse_owner(asked, said.role)
+        self._exists(said.person)
         return _member(self._workspaces.join(caller.workspace, said.person, said.role, caller.name))
 
     def reassign(self, asked: Asked) -> MemberList:

@@ -129,7 +129,6 @@ class Rest:
                     )
                 }
             case ["trace", "setting"] if not version:
-                dialect.find(name)
                 return self._trace(name)
             case _:
                 raise HeliographError(Code.NOT_FOUND, "Not Found")
@@ -267,11 +266,18 @@ class Rest:
     # --- trace and log -----------------------------------------------------------------------
 
     def _trace(self, model: str) -> Acts:
+        def look() -> Any:
+            if model:
+                self._dialect.find(model)
+            return self._dialect.trace.read(model)
+
         async def change(request: Request) -> Response:
             self._dialect.check(credentials(request), Permission.SERVER_OPERATE)
+            if model:
+                self._dialect.find(model)
             return _json(await self._dialect.change_trace(await self._said(request), model))
 
-        return self._get(lambda: self._dialect.trace.read(model)) | {"POST": change}
+        return self._get(look) | {"POST": change}
 
     async def _read_log(self, request: Request) -> Response:
         self._dialect.check(credentials(request), Permission.SERVER_OPERATE)

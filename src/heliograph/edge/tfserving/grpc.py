@@ -139,6 +139,7 @@ class Api:
 
     async def multi(self, asked: Any, context: Context) -> Any:
         """Examples in, classes and numbers of one model out; the model runs once."""
+        self._services.gate.check(credentials(context), Permission.MODELS_CALL)
         specs = [_spec(task.model_spec) for task in asked.tasks]
         check_tasks(specs, [task.method_name for task in asked.tasks])
         entry = self._admit(specs[0], context)
@@ -168,6 +169,7 @@ class Api:
 
     async def metadata(self, asked: Any, context: Context) -> Any:
         """What a model takes and gives."""
+        self._services.gate.check(credentials(context), Permission.MODELS_CALL)
         if not asked.HasField("model_spec"):
             raise HeliographError(Code.BAD_REQUEST, "Missing ModelSpec")
         if not asked.metadata_field:
