@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("heliograph.registry")
 _PATIENCE = 5.0
+_COMPANY_SECONDS = 0.04
 _SERVICES = (
     "inference.GRPCInferenceService",
     "tensorflow.serving.PredictionService",
@@ -165,6 +166,11 @@ class Worker:
             if one.state == "ready"
         ]
 
+    def _patience(self) -> float:
+        """How long a row of the ledger waits for others: not at all unless all cores are busy."""
+        busy = self._app.path.taken > len(os.sched_getaffinity(0))
+        return _COMPANY_SECONDS if busy else 0.0
+
     def join(self) -> None:
         """Load first, and wait until the one that answers is ready, too."""
         self._renew()
@@ -273,6 +279,7 @@ class Worker:
         if self._house:
             self._house.directory.follow()
             self._house.meter(self._copies)
+            self._house.database.gather(self._patience)
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
         if self._settings.registry.watch:
             self._importing = threading.Thread(target=self._import, name="import", daemon=True)

@@ -63,6 +63,11 @@ class Path:
         """How many calls may be in progress."""
         return self._desk.seats.count
 
+    @property
+    def taken(self) -> int:
+        """How many calls are in progress."""
+        return self._desk.seats.taken
+
     def full(self) -> HeliographError | None:
         """Why no call at all can come in now; None while one can."""
         return self._desk.seats.refusal()

@@ -92,6 +92,10 @@ class Database:
         """Rows of one kind that are written together; see `Bulk`."""
         return self._writer.bulk(write)
 
+    def gather(self, patience: Callable[[], float]) -> None:
+        """Let rows wait for others; see `Writer.gather`."""
+        self._writer.gather(patience)
+
     def close(self) -> None:
         """Write what waits, and close every connection."""
         self._writer.close()

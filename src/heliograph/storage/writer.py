@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
@@ -84,6 +85,7 @@ class Writer:
         self._engine = engine
         self._line: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
+        self._patience: Callable[[], float] = _at_once
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
@@ -100,6 +102,14 @@ class Writer:
                 raise HeliographError(Code.DB_UNAVAILABLE, "The server is stopping.")
             self._line.put(job)
         return job.future
+
+    def gather(self, patience: Callable[[], float]) -> None:
+        """Let `patience` say how many seconds a row waits for others before it is written.
+
+        While every processor has something else to do, a transaction that waits for more rows saves
+        the work of those that would follow it, and delays nobody who could be served meanwhile.
+        """
+        self._patience = patience
 
     def bulk(self, write: Callable[[Connection, Sequence[R]], None]) -> Bulk[R]:
         """Rows of one kind that are written together."""
@@ -126,6 +136,8 @@ class Writer:
         """Everybody who waits; blocks until somebody does."""
         jobs: list[_Job] = []
         one = self._line.get()
+        if one is not None and one.bulk is not None and (pause := self._patience()):
+            time.sleep(pause)
         while one is not None:
             jobs.append(one)
             if len(jobs) == _TOGETHER:
@@ -232,6 +244,10 @@ class Writer:
             # One of them is in the way of all: each on its own.
             for job in group:
                 self._together(connection, write, [job])
+
+
+def _at_once() -> float:
+    return 0.0
 
 
 def _again(error: DBAPIError) -> bool:

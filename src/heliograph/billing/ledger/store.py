@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from operator import attrgetter
 
 from sqlalchemy import BigInteger, Column, Connection, Index, Integer, Table, Text, insert
 
@@ -40,10 +41,19 @@ LEDGER = Table(
     sqlite_autoincrement=True,
 )
 _NAMES = [one.name for one in fields(Row)]
+_values = attrgetter(*_NAMES)
+_PLAIN = (
+    f"INSERT INTO ledger ({', '.join(LEDGER.c[name].name for name in _NAMES)}) "  # noqa: S608 - our own names
+    f"VALUES ({', '.join('?' * len(_NAMES))})"
+)
 
 
 def append(connection: Connection, rows: Sequence[Row]) -> None:
     """Add rows; raises IntegrityError if one is there already."""
+    if connection.dialect.name == "sqlite":
+        # The one statement that every call waits for: said plainly it costs a third.
+        connection.exec_driver_sql(_PLAIN, [_values(one) for one in rows])
+        return
     connection.execute(
-        insert(LEDGER), [{name: getattr(one, name) for name in _NAMES} for one in rows]
+        insert(LEDGER), [dict(zip(_NAMES, _values(one), strict=True)) for one in rows]
     )
