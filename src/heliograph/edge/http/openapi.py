@@ -317,13 +317,20 @@ _BODY: dict[str, Any] = {
             "schema": {
                 "type": "object",
                 "additionalProperties": False,
-                "required": ["image"],
+                "minProperties": 1,
+                "maxProperties": 1,
                 "properties": {
                     "image": {
                         "type": "string",
                         "contentEncoding": "base64",
                         "description": "the file in base64, with or without a `data:` prefix.",
-                    }
+                    },
+                    "url": {
+                        "type": "string",
+                        "maxLength": 2048,
+                        "description": "where the file lies, if the operator lets pictures be "
+                        "fetched (`fetch.allow`).",
+                    },
                 },
             },
             "example": {"image": EXAMPLES["Edges"]["predictions"][0]["image"]},

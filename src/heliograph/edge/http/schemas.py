@@ -36,6 +36,7 @@ _OTHERS: tuple[type[Struct], ...] = (
     shapes.ModelVersion,
     shapes.Plan,
     shapes.Pose,
+    shapes.Price,
     shapes.Failure,
     shapes.Health,
     Change,

@@ -54,6 +54,18 @@ class Timings(Struct):
     total: Milliseconds
 
 
+class Price(Struct):
+    """What one call costs by the price list, before taxes, tiers and free amounts.
+
+    Attributes:
+        amount: in units of the currency, as a decimal number in a text.
+        currency: its code of ISO 4217.
+    """
+
+    amount: str
+    currency: str
+
+
 class Box(Struct):
     """A rectangle in pixels of the upright picture.
 
@@ -265,6 +277,7 @@ class Answer(Struct, tag_field="task", kw_only=True):
         image: the size of the upright picture.
         predictions: the answer, best first.
         timings_ms: milliseconds of each step.
+        cost: what the call costs, where prices are set.
         file: the file's name, in answers to several files only.
     """
 
@@ -273,6 +286,7 @@ class Answer(Struct, tag_field="task", kw_only=True):
     version: str
     image: ImageSize
     timings_ms: Timings
+    cost: Price | UnsetType = UNSET
     file: str | UnsetType = UNSET
 
 
