@@ -37,7 +37,13 @@ from heliograph.serving.budget import Budget
 from heliograph.serving.path import Path as ServingPath
 from heliograph.serving.resident import Copies, Resident
 from heliograph.serving.shadow import Judge
-from heliograph.serving.values import Allowance, Gate, Meter, Model, NullMeter
+from heliograph.serving.values import (
+    Allowance,
+    Gate,
+    Meter,
+    Model,
+    NullMeter,
+)
 from heliograph.settings import ImageSettings, Settings
 from heliograph.vision.decode import Limits
 from heliograph.vision.picture import Picture, Size
@@ -166,6 +172,7 @@ def make_model(
             name=package.name,
             feed=package.input.name if package.input else "",
         ),
+        package.consent,
     )
 
 

@@ -30,6 +30,7 @@ from heliograph.accounts.people.ground import Ground
 from heliograph.accounts.people.service import People, Rules
 from heliograph.accounts.privacy.parts import Parts as PrivacyParts
 from heliograph.accounts.privacy.service import Privacy
+from heliograph.accounts.privacy.values import Purpose
 from heliograph.accounts.privacy.values import Rules as PrivacyRules
 from heliograph.accounts.quotas.service import Allowances, Quotas
 from heliograph.accounts.tokens import Tokens
@@ -296,6 +297,9 @@ def _furnish(settings: Settings, database: Database, clock: Clock, *, serving: b
         _sessions(people),
         clock,
         refusals.refused if refusals else nobody_listens,
+        consents=lambda caller, purpose: privacy.consents.require(
+            Purpose(purpose), caller.person, caller.workspace
+        ),
     )
     abuse = Abuse(
         AbuseParts(

@@ -64,6 +64,9 @@ class Gate:
 
     court: Court | None = None
 
+    def agreed(self, caller: Caller, purpose: str) -> None:
+        raise AssertionError(f"{caller.name} asks no model here: {purpose}")
+
     def check(self, credentials: Credentials, needs: Permission, model: str = "") -> Caller:
         del model
         if credentials.key not in CALLERS:

@@ -49,6 +49,9 @@ _CALLERS = {
 class Keys:
     """A gate that knows five callers."""
 
+    def agreed(self, caller: Caller, purpose: str) -> None:
+        raise AssertionError(f"{caller.name} asks no model here: {purpose}")
+
     def check(self, credentials: Credentials, needs: Permission, model: str = "") -> Caller:
         del model
         caller = _CALLERS.get(credentials.key)

@@ -50,6 +50,15 @@ def nobody_listens(code: Code, name: str, address: str, workspace: str) -> None:
     del code, name, address, workspace
 
 
+Consents = Callable[[Caller, str], None]
+"""Raises `consent_required` unless a caller has agreed to a purpose."""
+
+
+def nobody_asks(caller: Caller, purpose: str) -> None:
+    """A `Consents` that agrees to everything."""
+    del caller, purpose
+
+
 class AccountsGate:
     """See `serving.values.Gate`.
 
@@ -60,6 +69,7 @@ class AccountsGate:
         sessions: finds sessions.
         clock: tells the time.
         refused: told of every refusal.
+        consents: whether a purpose has been agreed to.
     """
 
     def __init__(
@@ -70,6 +80,8 @@ class AccountsGate:
         sessions: Sessions,
         clock: Clock,
         refused: Refused = nobody_listens,
+        *,
+        consents: Consents = nobody_asks,
     ) -> None:
         self._admin = admin.encode()
         self._directory = directory
@@ -77,6 +89,7 @@ class AccountsGate:
         self._sessions = sessions
         self._clock = clock
         self._refused = refused
+        self._consents = consents
         self._callers: dict[str, Caller] = {}
         self._epoch = -1
 
@@ -91,6 +104,14 @@ class AccountsGate:
             self._refused(error.code, name, credentials.address, workspace)
             raise
         return caller
+
+    def agreed(self, caller: Caller, purpose: str) -> None:
+        """See `serving.values.Gate`."""
+        try:
+            self._consents(caller, purpose)
+        except HeliographError as error:
+            self._refused(error.code, caller.name, "", caller.workspace)
+            raise
 
     def _find(self, said: Credentials) -> Caller:
         if said.key:

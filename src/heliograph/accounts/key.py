@@ -76,6 +76,10 @@ class KeyGate:
             )
         return self._caller
 
+    def agreed(self, caller: Caller, purpose: str) -> None:
+        """See `serving.values.Gate`; whoever runs the server answers for it."""
+        del caller, purpose
+
 
 class OpenGate:
     """Lets everybody in: for `--open`, which is loopback only, and for the command line."""
@@ -87,3 +91,7 @@ class OpenGate:
         """See `serving.values.Gate`."""
         del credentials, needs, model
         return self._caller
+
+    def agreed(self, caller: Caller, purpose: str) -> None:
+        """See `serving.values.Gate`; nobody is asked."""
+        del caller, purpose

@@ -82,6 +82,7 @@ class ModelPackage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         input: see `InputSpec`; None for plain tensors.
         output: the decoder and its parameters; None likewise.
         states: of a stateful model: the input that takes each state, and the output it comes from.
+        consent: what callers must have agreed to before it may be asked; empty for nothing.
         foreign: imported, not ours: it runs in a process of its own, behind a wall.
         folder: where the `model.toml` lies.
     """
@@ -103,6 +104,9 @@ class ModelPackage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     input: InputSpec | None = None
     output: AnyDecoder | None = None
     states: dict[str, str] = {}
+    consent: Literal[
+        "", "cross_border", "faces", "processing", "storing_images", "third_party", "training"
+    ] = ""
     foreign: bool = False
     folder: str = ""
 

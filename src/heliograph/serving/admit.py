@@ -236,6 +236,8 @@ class Desk:
         if caller.models and not head.model:
             # Which model the task's default is, only the catalog knows.
             self.gate.check(head.credentials, Permission.MODELS_CALL, model.name)
+        if model.consent:
+            self.gate.agreed(caller, model.consent)
         kind = Options if head.tensors else sight(model).task.options
         options = parse_options(kind, head.options)
         self._allowance.look(caller)

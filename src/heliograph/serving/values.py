@@ -73,6 +73,7 @@ class Model:
         decoder: how its arrays become a result; None likewise.
         labels: by class id.
         lane: where it runs.
+        consent: what its callers must have agreed to; empty for nothing.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Model:
     decoder: Decoder | None
     labels: Sequence[str]
     lane: Lane
+    consent: str = ""
 
     @property
     def signature(self) -> Signature:
@@ -237,6 +239,14 @@ class Gate(Protocol):
 
         Raises:
             HeliographError: `unauthenticated`, `forbidden` or `suspended`.
+        """
+        ...
+
+    def agreed(self, caller: Caller, purpose: str) -> None:
+        """Let a caller pass to a model whose callers must have agreed to a purpose.
+
+        Raises:
+            HeliographError: `consent_required`.
         """
         ...
 

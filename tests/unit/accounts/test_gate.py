@@ -303,6 +303,32 @@ def test_acts_leave_one_event_each_without_secrets(lodge: Lodge) -> None:
     assert all(key.split("_")[2] not in repr(one) for one in lodge.record.events)
 
 
+def test_a_purpose_that_nobody_agreed_to_is_refused_and_told(lodge: Lodge) -> None:
+    def consents(caller: Caller, purpose: str) -> None:
+        raise HeliographError(
+            Code.CONSENT_REQUIRED, f"{caller.workspace} has not agreed: {purpose}"
+        )
+
+    told: list[Code] = []
+
+    def refused(code: Code, name: str, address: str, workspace: str) -> None:
+        del name, address, workspace
+        told.append(code)
+
+    gate = AccountsGate(
+        ADMIN,
+        lodge.directory,
+        lodge.tokens,
+        lodge.people.get,
+        lodge.clock,
+        refused,
+        consents=consents,
+    )
+    with pytest.raises(HeliographError, match="faces"):
+        gate.agreed(lodge.check(lodge.key(DEFAULT)), "faces")
+    assert told == [Code.CONSENT_REQUIRED]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

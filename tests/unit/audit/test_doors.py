@@ -38,6 +38,9 @@ CALLERS = {
 class Gate:
     """Knows a few callers, as the real one tells them."""
 
+    def agreed(self, caller: Caller, purpose: str) -> None:
+        raise AssertionError(f"{caller.name} asks no model here: {purpose}")
+
     def check(self, credentials: Credentials, needs: Permission, model: str = "") -> Caller:
         del model
         caller = CALLERS[credentials.key]

@@ -18,7 +18,6 @@ from heliograph.accounts.privacy import store
 from heliograph.accounts.privacy.parts import Parts
 from heliograph.accounts.privacy.texts import version as version_of
 from heliograph.accounts.privacy.values import Channel, Consent, Purpose, subject_of
-from heliograph.core.call import Caller
 from heliograph.core.errors import Code, HeliographError
 from heliograph.core.events import Act, Event
 
@@ -207,22 +206,3 @@ class Consents:
                     self._mark = mark
             self._looked = looked
         return self._given
-
-
-class ModelConsent:
-    """Asked by the serving path before a call is let in: does this model need a consent?
-
-    Args:
-        consents: the ledger.
-        purpose: what the card of a model asks for, by its name; None for nothing.
-    """
-
-    def __init__(self, consents: Consents, purpose: Callable[[str], Purpose | None]) -> None:
-        self._consents = consents
-        self._purpose = purpose
-
-    def __call__(self, caller: Caller, model: str) -> None:
-        """Let the call go on, or raise `consent_required`."""
-        purpose = self._purpose(model)
-        if purpose is not None:
-            self._consents.require(purpose, caller.person, caller.workspace)

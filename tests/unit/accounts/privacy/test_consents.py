@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from heliograph.accounts.privacy.consents import FRESH_SECONDS, Consents, ModelConsent
+from heliograph.accounts.privacy.consents import FRESH_SECONDS, Consents
 from heliograph.accounts.privacy.texts import ENGLISH, Texts, version
 from heliograph.accounts.privacy.values import Purpose
 from heliograph.audit.values import Filter
-from heliograph.core.call import Caller
 from heliograph.core.errors import Code, HeliographError
 from heliograph.core.events import Act
 from heliograph.storage.database import Database
@@ -96,13 +95,11 @@ def test_a_model_that_sees_faces_needs_consent(database: Database, tmp_path: Pat
     town = Town(database, tmp_path / "home")
     me = town.person()
     room = town.room(me)
-    ask = ModelConsent(town.privacy.consents, {"faces": Purpose.FACES}.get)
-    caller = Caller("key_1", room, key="key_1")
-    ask(caller, "edges")
+    ask = town.privacy.consents.require
     with refused(Code.CONSENT_REQUIRED, "faces"):
-        ask(caller, "faces")
+        ask(Purpose.FACES, "", room)
     town.privacy.consents.give(room, Purpose.FACES, FACES, me)
-    ask(caller, "faces")
+    ask(Purpose.FACES, "", room)
 
 
 def test_pictures_are_stored_only_with_a_term_and_consent(
