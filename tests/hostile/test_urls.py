@@ -123,6 +123,7 @@ def _serving(home: Path, fetcher: Pictures) -> Generator[int]:
             lifespan="off",
             log_config=None,
             access_log=False,
+            headers=[("x-content-type-options", "nosniff")],
         )
         running = uvicorn.Server(config)
         thread = threading.Thread(target=lambda: uvloop.run(running.serve(sockets=[sock])))
