@@ -24,6 +24,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--keep-pictures", metavar="DIR", help="Write the goldens' pictures to DIR.")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is long on PostgreSQL, and short on SQLite, runs there with `make test-slow` only."""
+    for item in items:
+        if item.get_closest_marker("long_on_postgresql") and "postgresql" in item.name:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def home(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder that all servers of a session share, and later sessions too.

@@ -89,6 +89,7 @@ def test_a_full_disk_refuses_calls_and_nothing_else(small: Path, tmp_path: Path)
     assert check(load.log, small / "home" / FILE) == []
 
 
+@pytest.mark.slow
 def test_a_lock_that_somebody_holds_is_waited_for_within_bounds(tmp_path: Path) -> None:
     load = Load(tmp_path / "log", DEFAULT, 10)
     home = tmp_path / "home"

@@ -15,7 +15,15 @@ from support.ledgerload import HTTP, OIP_GRPC, Load, introduce, opened, serving
 CALLS = 50
 
 
-@pytest.mark.parametrize("protocols", [(HTTP,), (OIP_GRPC,), (HTTP, OIP_GRPC)], ids="+".join)
+@pytest.mark.parametrize(
+    "protocols",
+    [
+        pytest.param((HTTP,), marks=pytest.mark.slow),
+        pytest.param((OIP_GRPC,), marks=pytest.mark.slow),
+        (HTTP, OIP_GRPC),
+    ],
+    ids="+".join,
+)
 def test_one_of_fifty(tmp_path: Path, protocols: tuple[str, ...]) -> None:
     load = Load(tmp_path / "log", DEFAULT, 7)
     begin = threading.Barrier(CALLS)

@@ -53,6 +53,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return "" if sqlite else fresh(request.getfixturevalue("postgres_server")), tmp_path
 
 
+@pytest.mark.long_on_postgresql
 def test_killed_at_every_step_it_goes_on_as_if_nothing_was(place: Place) -> None:
     url, home = place
     with opened(url, home) as database:

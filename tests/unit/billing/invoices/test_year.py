@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from sqlalchemy import func, select
 
 from heliograph.billing.invoices import store
@@ -25,6 +26,7 @@ def a_month(one: House, month_ms: int, n: int) -> None:
     one.answer(*rows)
 
 
+@pytest.mark.long_on_postgresql
 def test_a_year_for_a_thousand_workspaces(database: Database) -> None:
     one = house(database)
     for n in range(0, 1000, 100):
