@@ -6,7 +6,6 @@ import base64
 import hashlib
 import hmac
 import json
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -199,7 +198,16 @@ def flattened(company: Provider, claims: dict[str, Any]) -> str:
     return json.dumps({"protected": head, "payload": body, "signature": signature})
 
 
-NOW = int(time.time())
+def later(**seconds: int) -> Forge:
+    """A claim so many seconds from the moment at which the token is made."""
+
+    def forge(company: Provider, claims: dict[str, Any]) -> str:
+        moved = {name: claims["iat"] + by for name, by in seconds.items()}
+        return claimed(**moved)(company, claims)
+
+    return forge
+
+
 FORGED: dict[str, Forge] = {
     "none": lambda _, claims: by_hand({"alg": "none"}, claims, b""),
     "None": lambda _, claims: by_hand({"alg": "None", "kid": "one"}, claims, b"x"),
@@ -246,13 +254,13 @@ FORGED: dict[str, Forge] = {
     "no aud": claimed(aud=None),
     "several aud": claimed(aud=[CLIENT, "somebody else"]),
     "azp": claimed(azp="somebody else"),
-    "expired": claimed(exp=NOW - 120),
+    "expired": later(exp=-120),
     "no exp": claimed(exp=None),
-    "exp as text": claimed(exp=str(NOW + 300)),
+    "exp as text": claimed(exp="1795300000"),
     "exp is true": claimed(exp=True),
-    "nbf": claimed(nbf=NOW + 300),
+    "nbf": later(nbf=300),
     "nbf as text": claimed(nbf="x"),
-    "iat": claimed(iat=NOW + 300),
+    "iat": later(iat=300),
     "no iat": claimed(iat=None),
     "nonce": claimed(nonce="of another"),
     "no nonce": claimed(nonce=None),
