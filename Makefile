@@ -43,7 +43,8 @@ run: setup
 	@touch $@
 
 test: $(VENV)/.dev .venv-clients/.ready
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 tests/unit tests/laws
+	$(BIN)/pytest --ignore tests/unit --ignore tests/laws
 
 test-slow: $(VENV)/.dev
 	$(BIN)/pytest -m slow

@@ -83,8 +83,8 @@ def _tell(address: str, *statements: str) -> None:
 
 @contextmanager
 def opened(url: str, home: Path) -> Generator[Database]:
-    """A database with every table and no row; one of a server has them from its template."""
-    if not url:
+    """A database as it is; a new one has every table and no row, from a template of its kind."""
+    if not url and not (home / FILE).exists():
         home.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(_template(), home / FILE)
     database = open_database(url, home)

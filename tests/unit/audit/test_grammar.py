@@ -66,7 +66,7 @@ def event(**facts: Any) -> Event:
     return Event(Act.KEY_CREATED, "system", facts=facts)
 
 
-@pytest.mark.parametrize("facts", GOOD, ids=str)
+@pytest.mark.parametrize("facts", GOOD, ids=lambda facts: "-".join(facts) or "none")
 def test_what_is_said_of_keys_and_people_passes(facts: dict[str, Any]) -> None:
     grammar.check(event(**facts))
 

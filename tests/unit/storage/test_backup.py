@@ -472,6 +472,7 @@ RESTORE = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[4])
+import heliograph.house  # every room's tables, as the command knows them
 from heliograph.core.clock import system_clock
 from heliograph.storage.objects import open_objects
 from heliograph.storage.restoring import Target, restore
